@@ -1,0 +1,1 @@
+"""Waybill's rules, data and clients; nothing below this package imports Airflow."""

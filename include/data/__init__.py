@@ -1,0 +1,1 @@
+"""The data layer: database, migrations, frames, normalisation, matching, validation."""

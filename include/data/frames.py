@@ -1,0 +1,39 @@
+"""Rows in bulk between PostgreSQL and data frames.
+
+Only the moving of rows; what they mean is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from psycopg import sql
+from sqlalchemy import Connection, text
+
+
+def read_frame(connection: Connection, query: str, values: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Return the rows of `query` as a frame of plain objects (NULL is None)."""
+    result = connection.execute(text(query), dict(values or {}))
+    return pd.DataFrame(result.fetchall(), columns=list(result.keys()), dtype=object)
+
+
+def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Append `rows` to `table` by COPY, in the connection's transaction.
+
+    Values are adapted as psycopg adapts them; wrap JSON in `psycopg.types.json.Jsonb`.
+
+    :returns: the number of rows written.
+    """
+    written = 0
+    statement = sql.SQL("copy {} ({}) from stdin").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
+            written += 1
+    return written

@@ -1,0 +1,1 @@
+"""Business rules, one package per workflow; no workflow imports another."""

@@ -1,0 +1,1 @@
+"""Outside systems: the effect ledger and the providers that deliver from it."""

@@ -1,0 +1,1 @@
+"""What watches the work: alerts and their delivery."""

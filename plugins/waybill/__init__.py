@@ -1,0 +1,1 @@
+"""What Airflow loads of Waybill: operators, triggers, hooks, notifiers and the mounted apps."""
