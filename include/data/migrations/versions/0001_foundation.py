@@ -82,6 +82,17 @@ create table events (
 create index events_by_case on events (case_id, id);
 create index events_by_kind on events (workflow, kind, at) where kind not in ('advanced', 'claimed', 'received');
 
+-- what a person put right; the delivery itself stays as it was received
+create table corrections (
+    id      bigint generated always as identity primary key,
+    case_id bigint not null references cases,
+    field   text not null check (field <> ''),
+    value   jsonb not null,
+    actor   text not null check (actor <> ''),
+    at      timestamptz not null default now()
+);
+create index corrections_by_case on corrections (case_id, id);
+
 create table effects (
     id           bigint generated always as identity primary key,
     key          text not null unique check (key <> ''),
@@ -224,7 +235,7 @@ from effects where case_id is not null;
 DOWN = """
 drop view case_timeline;
 drop view balance;
-drop table effects, events, cases, claims, deliveries cascade;
+drop table effects, corrections, events, cases, claims, deliveries cascade;
 drop function log_new_cases(), log_changed_cases(), log_troubled_effects(), refuse(), author();
 """
 

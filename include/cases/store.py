@@ -1,0 +1,360 @@
+"""Moves cases: claims, puts back, sets aside, releases, discards, hands over.
+
+Every function works on a set of cases in one statement; the events are written by the database itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, Engine, text
+
+from include.cases.model import StepResult, Work
+from include.data.database import authored
+
+LEASE = timedelta(minutes=10)
+"""How long a claim holds without a sign of life from its run."""
+
+MOST_ATTEMPTS = 5
+"""A case whose runs died this often is set aside, so that it cannot take every run down with it."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A batch that one run works on; its id is the fence against a run that comes back from the dead."""
+
+    id: int
+    workflow: str
+    cases: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which set-aside cases a person means; empty fields do not restrict.
+
+    :param reason: a reason code, or the beginning of one (`phone` means `phone.invalid` and `phone.missing`).
+    :param since: first instant of arrival, inclusive.
+    :param until: last instant of arrival, exclusive.
+    """
+
+    workflow: str
+    case_ids: Sequence[int] = field(default_factory=tuple)
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing but the workflow restricts it."""
+        return not (self.case_ids or self.reason or self.since or self.until)
+
+
+def claim(
+    engine: Engine,
+    *,
+    workflow: str,
+    steps: Sequence[str],
+    run_id: str,
+    limit: int = 10_000,
+    lease: timedelta = LEASE,
+) -> Claim | None:
+    """Claim up to `limit` pending cases for a run, oldest first, skipping those another run is claiming.
+
+    Cases of a run that died are put back first. New cases leave the first step with this, because the
+    first step is to be captured.
+
+    :param steps: the workflow's steps in order.
+    :returns: the claim, or None when nothing is pending.
+    """
+    with authored(engine, actor="system:claims", run=run_id, step=steps[0]) as connection:
+        put_back_expired(connection, workflow)
+        claimed = connection.execute(
+            text("""
+                with picked as materialized (
+                    select id from cases
+                    where workflow = :workflow and state = 'pending' and available_at <= now()
+                    order by available_at, id limit :limit for update skip locked
+                ), claim as (
+                    insert into claims (workflow, run_id, lease_until)
+                    select :workflow, :run_id, now() + :lease where exists (select from picked) returning id
+                ), taken as (
+                    update cases set state = 'running', claim_id = claim.id, updated_at = now(),
+                                     stage = case when stage = :first then :second else stage end
+                    from claim, picked where cases.id = picked.id returning cases.id
+                )
+                select claim.id, (select count(*) from taken) from claim"""),
+            {
+                "workflow": workflow,
+                "limit": limit,
+                "run_id": run_id,
+                "lease": lease,
+                "first": steps[0],
+                "second": steps[1],
+            },
+        ).first()
+    return Claim(claimed[0], workflow, claimed[1]) if claimed else None
+
+
+def put_back_expired(connection: Connection, workflow: str) -> int:
+    """Make the cases of dead runs claimable again, or set them aside after `MOST_ATTEMPTS`."""
+    return _put_back(
+        connection,
+        "cases.workflow = :workflow and claims.lease_until < now()",
+        {"workflow": workflow},
+    )
+
+
+def put_back_claim(engine: Engine, claim_id: int, *, run_id: str) -> int:
+    """Make the unfinished cases of a failed run claimable at once."""
+    with authored(engine, actor="system:claims", run=run_id) as connection:
+        return _put_back(connection, "claims.id = :claim_id", {"claim_id": claim_id})
+
+
+def put_back_run(engine: Engine, workflow: str, *, run_id: str) -> int:
+    """Make the unfinished cases of every claim of a failed run claimable at once."""
+    with authored(engine, actor="system:claims", run=run_id) as connection:
+        return _put_back(
+            connection,
+            "claims.workflow = :workflow and claims.run_id = :run_id",
+            {"workflow": workflow, "run_id": run_id},
+        )
+
+
+def _put_back(connection: Connection, which: str, values: Mapping[str, Any]) -> int:
+    result = connection.execute(
+        text(f"""
+            with stuck as (
+                select cases.id, cases.attempts + 1 >= :most as exhausted
+                from cases join claims on claims.id = cases.claim_id
+                where cases.state = 'running' and {which} for update of cases skip locked
+            )
+            update cases set
+                state = case when exhausted then 'quarantined' else 'pending' end,
+                reasons = case when exhausted then cast(:reasons as jsonb) end,
+                claim_id = null, attempts = attempts + 1, available_at = now(), updated_at = now()
+            from stuck where cases.id = stuck.id"""),
+        {
+            **values,
+            "most": MOST_ATTEMPTS,
+            "reasons": Jsonb(
+                [
+                    {
+                        "code": "error.attempts",
+                        "message": f"{MOST_ATTEMPTS} runs died while they worked on this case; "
+                        "look at the runs in its timeline before you release it",
+                    }
+                ]
+            ),
+        },
+    )
+    return result.rowcount
+
+
+def renew(engine: Engine, claim_id: int, lease: timedelta = LEASE) -> None:
+    """Give a sign of life: the claim holds for another `lease`."""
+    with engine.begin() as connection:
+        connection.execute(
+            text("update claims set lease_until = now() + :lease where id = :id"), {"lease": lease, "id": claim_id}
+        )
+
+
+def cases_at(connection: Connection, claim_id: int, step: str) -> list[int]:
+    """Lock and return the claim's running cases that stand at `step`, in order of arrival."""
+    found = connection.execute(
+        text(
+            "select id from cases where claim_id = :claim_id and state = 'running' and stage = :step"
+            " order by id for update"
+        ),
+        {"claim_id": claim_id, "step": step},
+    )
+    return list(found.scalars())
+
+
+def apply(work: Work, result: StepResult, following: str | None, outcome: str = "done") -> None:
+    """Move the cases of `work`: as `result` says, and all others to the step `following`.
+
+    :param following: the next step, or None after the last one, where a case finishes with `outcome`.
+    """
+    stopped = result.stopped()
+    going_on = [case_id for case_id in work.case_ids if case_id not in stopped]
+    closing = dict(result.close)
+    if following is None:
+        closing |= dict.fromkeys(going_on, outcome)
+    elif going_on:
+        work.connection.execute(
+            text("update cases set stage = :following, updated_at = now() where id = any(:ids)"),
+            {"following": following, "ids": going_on},
+        )
+    if closing:
+        _set(
+            work.connection,
+            "state = 'finished', outcome = v.value #>> '{}', closed_at = now(), claim_id = null, reasons = null",
+            closing,
+        )
+    if result.quarantine:
+        _set(
+            work.connection,
+            "state = 'quarantined', reasons = v.value, claim_id = null",
+            {case_id: [reason.as_json() for reason in reasons] for case_id, reasons in result.quarantine.items()},
+        )
+    if result.put_back:
+        _set(
+            work.connection,
+            "state = 'pending', available_at = (v.value #>> '{}')::timestamptz, claim_id = null",
+            {case_id: moment.isoformat() for case_id, moment in result.put_back.items()},
+        )
+    if result.wait:
+        _set(work.connection, "state = 'waiting', owner = v.value #>> '{}', claim_id = null", result.wait)
+
+
+def _set(connection: Connection, assignment: str, values: Mapping[int, Any]) -> None:
+    connection.execute(
+        text(f"""
+            update cases set {assignment}, updated_at = now()
+            from unnest(cast(:ids as bigint[]), cast(:values as jsonb[])) as v(id, value)
+            where cases.id = v.id"""),
+        {"ids": list(values), "values": [Jsonb(value) for value in values.values()]},
+    )
+
+
+def set_aside(connection: Connection, selection: Selection) -> list[dict[str, Any]]:
+    """Return the quarantined cases that `selection` means, oldest first: id, key, stage, reasons, since."""
+    found = connection.execute(
+        text("""
+            select id, key, stage, reasons, updated_at as since from cases
+            where workflow = :workflow and state = 'quarantined'
+              and (cardinality(cast(:case_ids as bigint[])) = 0 or id = any(:case_ids))
+              and (cast(:reason as text) is null or exists (
+                   select from jsonb_array_elements(reasons) r
+                   where r->>'code' = :reason or starts_with(r->>'code', :reason || '.')))
+              and (cast(:since as timestamptz) is null or created_at >= :since)
+              and (cast(:until as timestamptz) is null or created_at < :until)
+            order by id"""),
+        {
+            "workflow": selection.workflow,
+            "case_ids": list(selection.case_ids),
+            "reason": selection.reason,
+            "since": selection.since,
+            "until": selection.until,
+        },
+    )
+    return [dict(row) for row in found.mappings()]
+
+
+def release(
+    engine: Engine,
+    case_ids: Sequence[int],
+    *,
+    first_step: str,
+    actor: str,
+    corrections: Mapping[str, Any] | None = None,
+    run: str = "",
+) -> int:
+    """Send quarantined cases through the workflow again, from its first step.
+
+    :param corrections: field -> right value, kept beside the delivery and laid over what was received.
+    :returns: how many were quarantined and now are pending.
+    """
+    with authored(engine, actor=actor, run=run) as connection:
+        released = list(
+            connection.execute(
+                text("""
+                    update cases set state = 'pending', stage = :first_step, reasons = null, attempts = 0,
+                                     available_at = now(), updated_at = now()
+                    where id = any(:ids) and state = 'quarantined' returning id"""),
+                {"first_step": first_step, "ids": list(case_ids)},
+            ).scalars()
+        )
+        for name, value in (corrections or {}).items():
+            connection.execute(
+                text("""
+                    insert into corrections (case_id, field, value, actor)
+                    select id, :field, :value, :actor from unnest(cast(:ids as bigint[])) as id"""),
+                {"field": name, "value": Jsonb(value), "actor": actor, "ids": released},
+            )
+        if corrections and released:
+            record(connection, "corrected", released, {"fields": sorted(corrections)})
+    return len(released)
+
+
+def discard(engine: Engine, case_ids: Sequence[int], *, reason: str, actor: str, run: str = "") -> int:
+    """Close cases that are set aside or wait, for good, with a reason.
+
+    :raises ValueError: without a reason.
+    """
+    if not reason.strip():
+        raise ValueError("a case is discarded with a reason: say why")
+    with authored(engine, actor=actor, run=run) as connection:
+        return connection.execute(
+            text("""
+                update cases set state = 'rejected', outcome = :reason, closed_at = now(), updated_at = now()
+                where id = any(:ids) and state in ('quarantined', 'waiting')"""),
+            {"reason": reason.strip(), "ids": list(case_ids)},
+        ).rowcount
+
+
+def hand_over(
+    connection: Connection, *, to: str, stage: str, owner: str, case_ids: Sequence[int], waits: bool
+) -> int:
+    """Open one case in workflow `to` for each of `case_ids`, once however often it is asked for.
+
+    :param waits: the workflow is not built yet: the new case waits for its owner.
+    :returns: how many were opened now.
+    """
+    return connection.execute(
+        text("""
+            insert into cases (workflow, key, parent_id, state, stage, owner)
+            select :to, workflow || '/' || key, id, :state, :stage, :owner from cases where id = any(:ids)
+            on conflict (workflow, key) do nothing"""),
+        {
+            "to": to,
+            "state": "waiting" if waits else "pending",
+            "stage": stage,
+            "owner": owner,
+            "ids": list(case_ids),
+        },
+    ).rowcount
+
+
+def record(
+    connection: Connection, kind: str, case_ids: Sequence[int], detail: Mapping[str, Any] | None = None
+) -> None:
+    """Write an event of `kind` for each case; `detail` must not hold personal data."""
+    connection.execute(
+        text("""
+            insert into events (case_id, workflow, kind, stage, state, actor, run_id, step, detail)
+            select id, workflow, :kind, stage, state, author(), nullif(current_setting('waybill.run', true), ''),
+                   nullif(current_setting('waybill.step', true), ''), :detail
+            from cases where id = any(:ids)"""),
+        {"kind": kind, "ids": list(case_ids), "detail": Jsonb(dict(detail)) if detail else None},
+    )
+
+
+def record_each(connection: Connection, kind: str, details: Mapping[int, Mapping[str, Any]]) -> None:
+    """Write an event of `kind` for each case, each with its own detail; no personal data in it."""
+    connection.execute(
+        text("""
+            insert into events (case_id, workflow, kind, stage, state, actor, run_id, step, detail)
+            select cases.id, workflow, :kind, stage, state, author(),
+                   nullif(current_setting('waybill.run', true), ''),
+                   nullif(current_setting('waybill.step', true), ''), v.detail
+            from unnest(cast(:ids as bigint[]), cast(:details as jsonb[])) as v(id, detail)
+            join cases on cases.id = v.id"""),
+        {"kind": kind, "ids": list(details), "details": [Jsonb(dict(detail)) for detail in details.values()]},
+    )
+
+
+def pending(connection: Connection, workflow: str) -> bool:
+    """Tell whether a run of `workflow` would find something to claim now."""
+    return bool(connection.execute(text(PENDING), {"workflow": workflow}).scalar_one())
+
+
+PENDING = """
+    select exists (select from cases where workflow = :workflow and state = 'pending' and available_at <= now())
+        or exists (select from cases join claims on claims.id = cases.claim_id
+                   where cases.workflow = :workflow and cases.state = 'running' and claims.lease_until < now())"""
+"""What the watcher asks: is anything claimable, or left behind by a run that died?"""

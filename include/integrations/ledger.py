@@ -1,0 +1,308 @@
+"""The effect ledger: written before anything is attempted, the only way anything leaves.
+
+Knows when and whether to send, and what to do with an outcome; how to send is the provider's.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, Engine, text
+
+from include.data.frames import copy_rows
+from include.integrations.systems import (
+    Effect,
+    Failed,
+    Mode,
+    Outcome,
+    PendingEffect,
+    Provider,
+    Sent,
+    Settle,
+    Unknown,
+)
+
+log = logging.getLogger(__name__)
+
+SENDING_LEASE = timedelta(minutes=2)
+"""Longest time that one bulk call may take; after it the outcome counts as unknown."""
+
+FIRST_RETRY = 2.0
+LONGEST_RETRY = 900.0
+"""Seconds between attempts: doubled each time from the first, never more than the longest, with jitter."""
+
+GIVE_UP_AFTER = timedelta(days=3)
+"""Age at which an effect that still fails is dead, and a person must decide."""
+
+LONGEST_ERROR = 2_000
+"""Characters kept of an error; some systems answer with whole pages."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which effects a delivery is about: those of some cases at one step, or all that are due."""
+
+    case_ids: Sequence[int] | None = None
+    step: str | None = None
+
+    @property
+    def condition(self) -> str:
+        """The SQL that restricts `effects e` to this scope."""
+        return (
+            ("true" if self.case_ids is None else "e.case_id = any(:case_ids)")
+            + " and "
+            + ("true" if self.step is None else "e.step = :step")
+        )
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The bound values of `condition`."""
+        return {
+            **({} if self.case_ids is None else {"case_ids": list(self.case_ids)}),
+            **({} if self.step is None else {"step": self.step}),
+        }
+
+
+@dataclass
+class Delivered:
+    """How many effects one delivery brought to which end."""
+
+    sent: int = 0
+    failed: int = 0
+    dead: int = 0
+    unknown: int = 0
+
+
+def write(connection: Connection, effects: Iterable[Effect], mode: Mode) -> int:
+    """Write intended effects to the ledger; those it already has are not doubled.
+
+    An effect that was not sent yet takes the newer payload, and one that was given up is tried again:
+    planning anew is what a person's release of a case leads to.
+
+    :returns: how many are new or renewed.
+    """
+    connection.execute(
+        text("create temporary table if not exists planned (like effects) on commit delete rows")
+    )
+    connection.execute(text("alter table planned alter column id drop not null"))
+    written = copy_rows(
+        connection,
+        "planned",
+        ("key", "system", "operation", "case_id", "step", "target", "payload", "mode", "state", "attempts",
+         "available_at", "created_at"),
+        _rows(effects, mode),
+    )  # fmt: skip
+    if not written:
+        return 0
+    result = connection.execute(
+        text("""
+            insert into effects (key, system, operation, case_id, step, target, payload, mode)
+            select distinct on (key) key, system, operation, case_id, step, target, payload, mode from planned
+            on conflict (key) do update
+                set payload = excluded.payload, mode = excluded.mode, state = 'pending', error = null, attempts = 0,
+                    available_at = now(), created_at = now()
+                where effects.state in ('pending', 'failed', 'dead')
+                  and (effects.state <> 'pending' or effects.payload <> excluded.payload)""")
+    )
+    connection.execute(text("delete from planned"))
+    return result.rowcount
+
+
+def _rows(effects: Iterable[Effect], mode: Mode) -> Iterable[Sequence[Any]]:
+    now = datetime.now(UTC)
+    for e in effects:
+        yield (
+            e.key, e.system, e.operation, e.case_id, e.step, e.target, Jsonb(e.payload), mode, "pending", 0, now, now
+        )  # fmt: skip
+
+
+def deliver(engine: Engine, provider: Provider, *, system: str, scope: Scope | None = None) -> Delivered:
+    """Deliver every due effect of `system` in `scope`, operation by operation, in bulk.
+
+    Effects of one case and step go in the order they were planned; one that is not sent holds back those
+    behind it. What an earlier, interrupted delivery left is settled first.
+
+    :param system: the role: `crm`, `erp`, `mail`, `chat`.
+    """
+    scope = scope or Scope()
+    total = Delivered()
+    settle(engine, provider, system=system, scope=scope)
+    for operation in provider.operations:
+        while effects := _claim(engine, provider, system, operation, scope):
+            outcomes = _attempt(provider, operation, effects)
+            _record(engine, [e for e, _ in effects], outcomes, total)
+            if all(isinstance(outcome, Failed) and not outcome.permanent for outcome in outcomes):
+                log.warning("%s does not take %s: %s", system, operation, outcomes[0])
+                break
+    return total
+
+
+def settle(engine: Engine, provider: Provider, *, system: str, scope: Scope | None = None) -> Delivered:
+    """Find out what became of effects whose sender died or was left without an answer."""
+    scope = scope or Scope()
+    total = Delivered()
+    for name, operation in provider.operations.items():
+        effects = _claim_unknown(engine, system, name, scope)
+        for start in range(0, len(effects), provider.batch_size):
+            part = effects[start : start + provider.batch_size]
+            outcomes: Sequence[Outcome]
+            if operation.settle is Settle.RESEND:
+                outcomes = [Failed("its sender died; it is sent again under the same key", retry_after=0)] * len(part)
+            elif operation.settle is Settle.ASSUME_SENT:
+                outcomes = [Sent({"assumed": True})] * len(part)
+            else:
+                outcomes = _guarded(provider.settle, name, part)
+            _record(engine, part, outcomes, total)
+    return total
+
+
+def _claim(
+    engine: Engine, provider: Provider, system: str, operation: str, scope: Scope
+) -> list[tuple[PendingEffect, Mode]]:
+    with engine.begin() as connection:
+        rows = connection.execute(
+            text(f"""
+                with due as materialized (
+                    select e.id from effects e
+                    where e.system = :system and e.operation = :operation and {scope.condition}
+                      and e.state in ('pending', 'failed') and e.available_at <= now()
+                      and not exists (
+                          select from effects earlier where earlier.case_id = e.case_id and earlier.step = e.step
+                             and earlier.id < e.id and earlier.state <> 'sent')
+                    order by e.id limit :limit for update skip locked
+                )
+                update effects set state = 'sending', attempts = attempts + 1, lease_until = now() + :lease, error = null
+                from due where effects.id = due.id
+                returning effects.id, key, operation, target, payload, attempts, mode"""),
+            {
+                "system": system,
+                "operation": operation,
+                "limit": provider.batch_size,
+                "lease": SENDING_LEASE,
+                **scope.values,
+            },
+        ).fetchall()
+    return [(PendingEffect(*row[:6]), Mode(row[6])) for row in sorted(rows)]
+
+
+def _claim_unknown(engine: Engine, system: str, operation: str, scope: Scope) -> list[PendingEffect]:
+    """Take over what was being sent when its lease ran out; one settler at a time has it."""
+    with engine.begin() as connection:
+        rows = connection.execute(
+            text(f"""
+                with lost as materialized (
+                    select e.id from effects e
+                    where e.system = :system and e.operation = :operation and {scope.condition}
+                      and ((e.state = 'sending' and e.lease_until < now())
+                           or (e.state = 'unknown' and e.available_at <= now()))
+                    order by e.id for update skip locked
+                )
+                update effects set state = 'sending', lease_until = now() + :lease, error = null
+                from lost where effects.id = lost.id
+                returning effects.id, key, operation, target, payload, attempts"""),
+            {"system": system, "operation": operation, "lease": SENDING_LEASE, **scope.values},
+        ).fetchall()
+    return [PendingEffect(*row) for row in sorted(rows)]
+
+
+def _attempt(
+    provider: Provider, operation: str, effects: Sequence[tuple[PendingEffect, Mode]]
+) -> Sequence[Outcome]:
+    """Send what is live; answer for the rest as the system might have."""
+    live = [effect for effect, mode in effects if mode is Mode.LIVE]
+    answers = dict(zip((e.id for e in live), _guarded(provider.apply, operation, live), strict=True)) if live else {}
+    return [answers.get(e.id) or Sent({"captured": True, "id": f"captured-{e.id}"}) for e, _ in effects]
+
+
+def _guarded(call: Any, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
+    """A provider that breaks its promise not to raise has done nobody knows what."""
+    try:
+        outcomes: Sequence[Outcome] = call(operation, effects)
+    except Exception as error:
+        log.exception("the provider raised in %s", operation)
+        return [Unknown(f"{type(error).__name__}: {error}")] * len(effects)
+    return outcomes
+
+
+def _record(
+    engine: Engine, effects: Sequence[PendingEffect], outcomes: Sequence[Outcome], total: Delivered
+) -> None:
+    """Write the outcomes; all that failed in one call come back together, so that they can go together."""
+    jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
+    rows: list[tuple[int, str, Jsonb | None, str | None, float]] = []
+    for effect, outcome in zip(effects, outcomes, strict=True):
+        wait = min(FIRST_RETRY * 2 ** min(effect.attempts - 1, 20), LONGEST_RETRY) * jitter
+        match outcome:
+            case Sent(answer):
+                rows.append((effect.id, "sent", Jsonb(answer), None, 0.0))
+            case Failed(error, retry_after, permanent):
+                state = "dead" if permanent else "failed"
+                rows.append((effect.id, state, None, error[:LONGEST_ERROR], wait if retry_after is None else retry_after))
+            case Unknown(error):
+                rows.append((effect.id, "unknown", None, error[:LONGEST_ERROR], wait))
+    with engine.begin() as connection:
+        states = connection.execute(
+            text("""
+                update effects set
+                    state = case when v.state = 'failed' and created_at < now() - :give_up then 'dead' else v.state end,
+                    answer = v.answer, error = v.error, lease_until = null,
+                    sent_at = case when v.state = 'sent' then now() end,
+                    available_at = now() + make_interval(secs => v.wait)
+                from unnest(cast(:ids as bigint[]), cast(:states as text[]), cast(:answers as jsonb[]),
+                            cast(:errors as text[]), cast(:waits as float8[])) as v(id, state, answer, error, wait)
+                where effects.id = v.id and effects.state = 'sending'
+                returning effects.state"""),
+            {
+                "give_up": GIVE_UP_AFTER,
+                "ids": [row[0] for row in rows],
+                "states": [row[1] for row in rows],
+                "answers": [row[2] for row in rows],
+                "errors": [row[3] for row in rows],
+                "waits": [row[4] for row in rows],
+            },
+        ).scalars()
+        for state in states:
+            setattr(total, state, getattr(total, state) + 1)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a case's effects of one step stand.
+
+    :param open_until: when the last open one is due again, or None when none is open.
+    :param dead: the errors of those given up, by operation.
+    """
+
+    open_until: datetime | None
+    dead: dict[str, str]
+
+
+def standings(connection: Connection, case_ids: Sequence[int], step: str) -> dict[int, Standing]:
+    """Return where the effects of `step` stand, for each case that has one not sent."""
+    rows = connection.execute(
+        text("""
+            select case_id, max(available_at) filter (where state <> 'dead'),
+                   coalesce(jsonb_object_agg(operation, error) filter (where state = 'dead'), '{}')
+            from effects where case_id = any(:ids) and step = :step and state <> 'sent' group by case_id"""),
+        {"ids": list(case_ids), "step": step},
+    )
+    return {case_id: Standing(open_until, dead) for case_id, open_until, dead in rows}
+
+
+def due(connection: Connection, system: str) -> bool:
+    """Tell whether `system` has effects that belong to no case and are due, as alerts are."""
+    return bool(
+        connection.execute(
+            text("""
+                select exists (select from effects where system = :system and case_id is null
+                    and ((state in ('pending', 'failed', 'unknown') and available_at <= now())
+                         or (state = 'sending' and lease_until < now())))"""),
+            {"system": system},
+        ).scalar_one()
+    )
