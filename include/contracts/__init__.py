@@ -1,0 +1,1 @@
+"""What each workflow declares about itself: one YAML file per workflow, and the model that reads it."""
