@@ -1,0 +1,47 @@
+"""Which environment this is, and so whether anything leaves it.
+
+The only place that reads `WAYBILL_ENVIRONMENT` and `WAYBILL_EFFECT_MODE`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Name = Literal["development", "staging", "production"]
+EffectMode = Literal["live", "capture", "shadow"]
+
+USUAL_MODE: dict[Name, EffectMode] = {"development": "live", "staging": "capture", "production": "live"}
+"""Development is live because its providers are the built-in ones, until somebody connects a real system."""
+
+
+class UnknownEnvironment(ValueError):
+    """A setting of the environment has a value that means nothing."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The environment's name and what it does with effects."""
+
+    name: Name
+    effect_mode: EffectMode
+
+    @property
+    def is_production(self) -> bool:
+        """Whether real people are on the other end."""
+        return self.name == "production"
+
+
+def current() -> Environment:
+    """Read the environment.
+
+    :raises UnknownEnvironment: when a variable holds none of its possible values.
+    """
+    name = os.environ.get("WAYBILL_ENVIRONMENT", "development")
+    if name not in get_args(Name):
+        raise UnknownEnvironment(f"WAYBILL_ENVIRONMENT is {name!r}; write one of {', '.join(get_args(Name))}")
+    mode = os.environ.get("WAYBILL_EFFECT_MODE") or USUAL_MODE[name]  # type: ignore[index]
+    if mode not in get_args(EffectMode):
+        raise UnknownEnvironment(f"WAYBILL_EFFECT_MODE is {mode!r}; write one of {', '.join(get_args(EffectMode))}")
+    return Environment(name, mode)  # type: ignore[arg-type]
