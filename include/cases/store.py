@@ -59,24 +59,33 @@ def claim(
     workflow: str,
     steps: Sequence[str],
     run_id: str,
-    limit: int = 10_000,
+    limit: int = 5_000,
+    since: datetime | None = None,
+    until: datetime | None = None,
     lease: timedelta = LEASE,
 ) -> Claim | None:
     """Claim up to `limit` pending cases for a run, oldest first, skipping those another run is claiming.
 
-    Cases of a run that died are put back first. New cases leave the first step with this, because the
+    A run that asks again, because it died before it heard the answer, gets the claim that it has.
+    Cases of other runs that died are put back first. New cases leave the first step with this, because the
     first step is to be captured.
 
     :param steps: the workflow's steps in order.
+    :param since: claim only cases that arrived at this instant or later.
+    :param until: claim only cases that arrived before this instant.
     :returns: the claim, or None when nothing is pending.
     """
     with authored(engine, actor="system:claims", run=run_id, step=steps[0]) as connection:
+        if held := _held_by(connection, workflow, run_id):
+            return held
         put_back_expired(connection, workflow)
         claimed = connection.execute(
             text("""
                 with picked as materialized (
                     select id from cases
                     where workflow = :workflow and state = 'pending' and available_at <= now()
+                      and (cast(:since as timestamptz) is null or created_at >= :since)
+                      and (cast(:until as timestamptz) is null or created_at < :until)
                     order by available_at, id limit :limit for update skip locked
                 ), claim as (
                     insert into claims (workflow, run_id, lease_until)
@@ -90,6 +99,8 @@ def claim(
             {
                 "workflow": workflow,
                 "limit": limit,
+                "since": since,
+                "until": until,
                 "run_id": run_id,
                 "lease": lease,
                 "first": steps[0],
@@ -97,6 +108,18 @@ def claim(
             },
         ).first()
     return Claim(claimed[0], workflow, claimed[1]) if claimed else None
+
+
+def _held_by(connection: Connection, workflow: str, run_id: str) -> Claim | None:
+    held = connection.execute(
+        text("""
+            update claims set lease_until = now() + :lease
+            where id = (select max(claims.id) from claims join cases on cases.claim_id = claims.id
+                        where claims.workflow = :workflow and claims.run_id = :run_id)
+            returning id, (select count(*) from cases where claim_id = claims.id)"""),
+        {"workflow": workflow, "run_id": run_id, "lease": LEASE},
+    ).first()
+    return Claim(held[0], workflow, held[1]) if held else None
 
 
 def put_back_expired(connection: Connection, workflow: str) -> int:
@@ -243,6 +266,23 @@ def set_aside(connection: Connection, selection: Selection) -> list[dict[str, An
         },
     )
     return [dict(row) for row in found.mappings()]
+
+
+def reopen(
+    engine: Engine, *, workflow: str, first_step: str, since: datetime, until: datetime, actor: str, run: str = ""
+) -> int:
+    """Send the finished cases that arrived in [since, until) through the workflow again.
+
+    Their effects have the same keys as before, so what was sent is not sent again.
+    """
+    with authored(engine, actor=actor, run=run) as connection:
+        return connection.execute(
+            text("""
+                update cases set state = 'pending', stage = :first_step, outcome = null, closed_at = null,
+                                 available_at = now(), updated_at = now()
+                where workflow = :workflow and state = 'finished' and created_at >= :since and created_at < :until"""),
+            {"workflow": workflow, "first_step": first_step, "since": since, "until": until},
+        ).rowcount
 
 
 def release(

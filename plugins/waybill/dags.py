@@ -1,0 +1,110 @@
+"""How a workflow's DAGs are made: owner, documentation, retries, alerts and deadline, from its contract.
+
+One place for these decisions; the DAG files add the trigger and the order of the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator
+
+from include.cases.store import LEASE
+from include.contracts.generate import dag_documentation
+from include.contracts.registry import contract
+from include.cases.model import Step
+from include.integrations.steps import Plan
+from waybill.notifiers import deadline, on_run_failure, on_task_failure
+from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator
+from waybill.operators.effects import EffectStepOperator
+from waybill.triggers import PendingCasesTrigger
+
+START = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+"""First day that the scheduled companions can be backfilled from."""
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "retries": 4,
+    "retry_delay": timedelta(seconds=3),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=5),
+    "execution_timeout": LEASE,
+    "on_failure_callback": on_task_failure,
+}
+"""A step may always be tried again; its time-out is the lease of the claim that it works under."""
+
+
+def pending(workflow: str) -> list[Asset]:
+    """Return the schedule of a DAG that runs whenever `workflow` has cases pending."""
+    return [
+        Asset(
+            name=f"pending_{workflow}",
+            watchers=[AssetWatcher(name=f"watch_{workflow}", trigger=PendingCasesTrigger(workflow=workflow))],
+        )
+    ]
+
+
+def workflow_dag(
+    dag_id: str,
+    workflow: str,
+    *,
+    schedule: Any,
+    purpose: str = "",
+    params: Mapping[str, Any] | None = None,
+    catchup: bool = False,
+    max_active_runs: int = 1,
+    deadline_after: timedelta = timedelta(minutes=30),
+) -> DAG:
+    """Return a DAG of `workflow` with everything that follows from its contract.
+
+    :param purpose: the DAG file's docstring, shown in the UI above the contract.
+    :param deadline_after: how long after it was queued a run may take before its owner is told.
+    """
+    declared = contract(workflow)
+    return DAG(
+        dag_id,
+        schedule=schedule,
+        start_date=START,
+        catchup=catchup,
+        max_active_runs=max_active_runs,
+        params=dict(params or {}),
+        default_args={**DEFAULT_ARGS, "owner": declared.owner.id},
+        tags={"waybill", f"workflow:{workflow}", f"owner:{declared.owner.id}"},
+        description=declared.dags[dag_id],
+        doc_md=dag_documentation(declared, purpose),
+        deadline=deadline(workflow, deadline_after),
+        on_failure_callback=on_run_failure,
+    )
+
+
+class CaseSteps:
+    """Lays one step after another behind the claim; each is a task of the step's name and owner."""
+
+    def __init__(self, capture: ClaimCasesOperator) -> None:
+        self._workflow = capture.workflow
+        self._claim_id = capture.output
+        self._last: BaseOperator = capture
+
+    def rule(self, step: str, rule: Step) -> None:
+        """Add a step that changes nothing outside."""
+        self._add(CaseStepOperator(step=rule, **self._common(step)))
+
+    def effects(self, step: str, plan: Plan, *, system: str) -> None:
+        """Add a step whose effects go to `system`."""
+        self._add(EffectStepOperator(plan=plan, system=system, **self._common(step)))
+
+    def _common(self, step: str) -> dict[str, Any]:
+        declared = contract(self._workflow).step(step)
+        return {
+            "task_id": step,
+            "task_display_name": declared.title,
+            "workflow": self._workflow,
+            "claim_id": self._claim_id,
+            "owner": declared.owner.id,
+            "doc_md": declared.does,
+        }
+
+    def _add(self, task: BaseOperator) -> None:
+        self._last >> task
+        self._last = task

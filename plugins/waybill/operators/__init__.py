@@ -1,0 +1,1 @@
+"""Operators: how a step of a workflow becomes a task."""

@@ -1,0 +1,45 @@
+"""Tasks that change outside systems: plan a step's effects into the ledger and deliver them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from include.data.database import engine
+from include.environment import current
+from include.integrations.steps import Plan, run_effect_step
+from include.integrations.systems import Mode
+from waybill.operators.cases import _ClaimedOperator
+from waybill.systems import provider
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class EffectStepOperator(_ClaimedOperator):
+    """Plan and deliver the effects of one step, by its task id, for the claimed cases that stand at it.
+
+    Clearing it is safe: an effect that was sent is not planned again.
+
+    :param plan: says which effects the step intends, a plain function of the workflow's domain.
+    :param system: the role they go to: `crm`, `erp`, `mail`, `chat`.
+    :returns: counts of what came of the cases.
+    """
+
+    def __init__(self, *, plan: Plan, system: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan: Callable[..., Any] = plan
+        self.system = system
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Plan, deliver, and move the cases by what came of it."""
+        tally = run_effect_step(
+            engine(),
+            self.position(context),
+            self.plan,
+            provider(self.system),
+            system=self.system,
+            mode=Mode(current().effect_mode),
+        )
+        return asdict(tally)

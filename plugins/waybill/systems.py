@@ -1,0 +1,49 @@
+"""Chooses the provider of each role: the connected system, or the built-in one where nothing is connected.
+
+A role `crm` is connected by an Airflow connection `waybill_crm`; its type says which system it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from include.data.database import engine
+from include.integrations.builtin.chat_log import ChatLog
+from include.integrations.builtin.crm import BuiltinCrm
+from include.integrations.builtin.mailbox import LocalMailbox
+from include.integrations.systems import Provider
+
+
+class UnknownSystem(ValueError):
+    """A role is connected to a type of system that Waybill has no provider for."""
+
+
+BUILTIN: dict[str, Callable[[Any], Provider]] = {"crm": BuiltinCrm, "mail": LocalMailbox, "chat": ChatLog}
+
+
+def provider(role: str) -> Provider:
+    """Return the provider of `role` in this environment.
+
+    :raises UnknownSystem: when the role's connection has a type that no provider serves.
+    """
+    connection_id = f"waybill_{role}"
+    try:
+        connection = Connection.get(connection_id)
+    except AirflowNotFoundException:
+        return BUILTIN[role](engine())
+    connected = _connected()
+    if connection.conn_type not in connected.get(role, {}):
+        raise UnknownSystem(
+            f"the connection {connection_id} has type {connection.conn_type!r}; "
+            f"the role {role} can be one of: {', '.join(connected.get(role, {})) or 'none but the built-in'}"
+        )
+    return connected[role][connection.conn_type](connection_id)
+
+
+def _connected() -> dict[str, dict[str, Callable[[str], Provider]]]:
+    """Role -> connection type -> what makes a provider of a connection; imported late, for it is heavy."""
+    return {}

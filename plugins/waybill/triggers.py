@@ -1,0 +1,79 @@
+"""The watcher that starts a workflow when it has cases pending.
+
+Looks at what is pending in the database, not at single messages: a message that is lost delays work, and strands none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from include.cases.store import PENDING
+from include.data.database import SCHEMA, asyncpg_dsn
+
+CHANNEL = "waybill_cases"
+LOOK = PENDING.replace(":workflow", "$1") + ", (select coalesce(max(id), 0) from claims where workflow = $1)"
+REPEAT_AFTER = 15.0
+"""Seconds after which an announcement that nobody acted on is made again."""
+RECONNECT_AFTER = 2.0
+
+
+class PendingCasesTrigger(BaseEventTrigger):
+    """Fires when a workflow has something to claim, woken by NOTIFY, with a poll behind it.
+
+    :param workflow: the contract's workflow.
+    :param poll_interval: seconds between looks when nothing wakes it.
+    """
+
+    def __init__(self, workflow: str, poll_interval: float = 2.0) -> None:
+        super().__init__()
+        self.workflow = workflow
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again."""
+        return (
+            "waybill.triggers.PendingCasesTrigger",
+            {"workflow": self.workflow, "poll_interval": self.poll_interval},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch for ever; a database that is away is waited for."""
+        while True:
+            try:
+                async for event in self._watch():
+                    yield event
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                self.log.warning("the watcher of %s lost the database: %s", self.workflow, type(error).__name__)
+                await asyncio.sleep(RECONNECT_AFTER)
+
+    async def _watch(self) -> AsyncIterator[TriggerEvent]:
+        connection = await asyncpg.connect(
+            asyncpg_dsn(), timeout=5, command_timeout=5, server_settings={"search_path": SCHEMA}
+        )
+        try:
+            woken = asyncio.Event()
+            await connection.add_listener(CHANNEL, lambda *message: self._wake(woken, message[-1]))
+            announced_at, last_claim = 0.0, -1
+            while True:
+                woken.clear()
+                pending, newest_claim = await connection.fetchrow(LOOK, self.workflow)
+                acted_on = newest_claim != last_claim
+                if pending and (acted_on or time.monotonic() - announced_at > REPEAT_AFTER):
+                    announced_at, last_claim = time.monotonic(), newest_claim
+                    yield TriggerEvent({"workflow": self.workflow})
+                try:
+                    await asyncio.wait_for(woken.wait(), self.poll_interval)
+                except TimeoutError:
+                    pass
+        finally:
+            await connection.close(timeout=2)
+
+    def _wake(self, woken: asyncio.Event, workflow: object) -> None:
+        if workflow == self.workflow:
+            woken.set()
