@@ -1,7 +1,7 @@
 """Reads the YAML files that people edit: contracts, decision tables, rosters.
 
-Stricter than YAML 1.1 where that loses work silently: a key written twice is an error, and only true and false
-are booleans (Norway's code NO stays a string). It knows nothing of what the files mean.
+Stricter than YAML 1.1 where that loses work silently: a key written twice is an error, and only true and
+false are booleans (Norway's code NO stays a string). It knows nothing of what the files mean.
 """
 
 from __future__ import annotations

@@ -203,8 +203,8 @@ class FieldRule(Strict):
     owner: Literal["form", "crm", "sales"]
     rule: Literal["first", "latest", "fill_blank", "never_backwards"] = Field(
         description=(
-            "first: the first value known stays. latest: the newest value that is not blank. fill_blank: written "
-            "only where the CRM has nothing. never_backwards: written only when it comes later in `order`."
+            "first: the first value known stays. latest: the newest value that is not blank. fill_blank: "
+            "written only where the CRM has nothing. never_backwards: written only when later in `order`."
         )
     )
     order: list[Text] | None = None
@@ -300,13 +300,14 @@ class Contract(Strict):
         steps = self.step_ids
         roles = [system.role for system in self.systems]
         operations = [entry.operation for system in self.systems for entry in system.operations]
-        for name, values in {
+        declared: dict[str, list[str]] = {
             "steps": steps,
-            "systems": roles,
+            "systems": list(roles),
             "operations": operations,
             "decisions": [decision.id for decision in self.decisions],
             "exceptions": [exception.code for exception in self.exceptions],
-        }.items():
+        }
+        for name, values in declared.items():
             for value in sorted({value for value in values if values.count(value) > 1}):
                 yield f"{name}: {value!r} is declared twice; keep one of the two"
         if self.status == "built" and not steps:
@@ -321,14 +322,15 @@ class Contract(Strict):
         steps, roles = self.step_ids, {system.role for system in self.systems}
         touched = {role: step.id for step in self.steps for role in step.systems if role != "database"}
         for role in sorted(touched.keys() - roles):
-            yield f"step {touched[role]!r} touches {role!r}; declare that role under `systems`, or take it out of it"
+            yield f"step {touched[role]!r} touches {role!r}; declare that under `systems`, or take it out"
         for role in sorted(roles - touched.keys()) if steps else ():
             yield f"system {role!r} is touched by no step; name it in a step's `systems`, or take it out"
-        for kind, entries in {"decision": self.decisions, "handoff": self.handoffs}.items():
-            for entry in entries:
-                if entry.step not in steps:
-                    known = ", ".join(steps) or "none; declare it"
-                    yield f"{kind} names the step {entry.step!r}, which is not declared; the steps are: {known}"
+        named = [("decision", entry.step) for entry in self.decisions]
+        named += [("handoff", entry.step) for entry in self.handoffs]
+        for kind, step in named:
+            if step not in steps:
+                known = ", ".join(steps) or "none; declare it"
+                yield f"{kind} names the step {step!r}, which is not declared; there are: {known}"
 
     @property
     def step_ids(self) -> list[str]:

@@ -47,8 +47,8 @@ def load_teams(folder: Path = FOLDER) -> dict[str, Team]:
 def load(folder: Path = FOLDER) -> dict[str, Contract]:
     """Every contract of a folder by its workflow, in alphabetical order.
 
-    ContractError lists every fault of every file: an unknown key, a missing owner, an unknown team, a handoff to
-    a workflow that no contract declares.
+    ContractError lists every fault of every file: an unknown key, a missing owner, an unknown team, a handoff
+    to a workflow that no contract declares.
     """
     teams = load_teams(folder)
     contracts: dict[str, Contract] = {}
@@ -105,7 +105,7 @@ def contract_of_dag(dag_id: str) -> Contract:
 def compare_with_tasks(contract: Contract, task_ids: Iterable[str]) -> list[str]:
     """What to write so that a contract's steps and a DAG's tasks are the same; empty when they are.
 
-    Tasks whose id starts with an underscore, and tasks inside a group named like a step, need no step of their own.
+    Tasks whose id starts with an underscore, and tasks inside a group named like a step, need no step.
     """
     where = f"include/contracts/{contract.workflow}.yaml"
     tops = {task_id.split(".", 1)[0] for task_id in task_ids}
@@ -116,7 +116,7 @@ def compare_with_tasks(contract: Contract, task_ids: Iterable[str]) -> list[str]
         if step not in tops
     ]
     problems += [
-        f"{contract.workflow}: task {task!r} has no step; write one with `id: {task}` and an owner in {where}, "
+        f"{contract.workflow}: task {task!r} has no step; write one with `id: {task}` in {where}, "
         f"or take the task out of the DAG"
         for task in sorted(tops)
         if task not in contract.step_ids and not task.startswith("_")
@@ -135,7 +135,7 @@ def _compare(contracts: Mapping[str, Contract]) -> Iterable[str]:
                 )
         for dag_id in entry.dags:
             if dag_id in dags:
-                yield f"{entry.workflow}.yaml: {dags[dag_id]} has the DAG {dag_id!r} already; keep one of the two"
+                yield f"{entry.workflow}.yaml: {dags[dag_id]} has the DAG {dag_id!r} already; keep one"
             dags[dag_id] = entry.workflow
 
 
