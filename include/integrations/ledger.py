@@ -40,6 +40,9 @@ LONGEST_RETRY = 900.0
 GIVE_UP_AFTER = timedelta(days=3)
 """Age at which an effect that still fails is dead, and a person must decide."""
 
+MOST_REFUSALS = 3
+"""Calls in a row of which nothing was taken, after which a system is left alone until the next delivery."""
+
 LONGEST_ERROR = 2_000
 """Characters kept of an error; some systems answer with whole pages."""
 
@@ -104,11 +107,15 @@ def write(connection: Connection, effects: Iterable[Effect], mode: Mode) -> int:
         text("""
             insert into effects (key, system, operation, case_id, step, target, payload, mode)
             select distinct on (key) key, system, operation, case_id, step, target, payload, mode from planned
-            on conflict (key) do update
-                set payload = excluded.payload, mode = excluded.mode, state = 'pending', error = null, attempts = 0,
-                    available_at = now(), created_at = now()
-                where effects.state in ('pending', 'failed', 'dead')
-                  and (effects.state <> 'pending' or effects.payload <> excluded.payload)""")
+            on conflict (key) do update set
+                payload = excluded.payload, mode = excluded.mode,
+                state = case when effects.state = 'dead' then 'pending' else effects.state end,
+                error = case when effects.state = 'dead' then null else effects.error end,
+                attempts = case when effects.state = 'dead' then 0 else effects.attempts end,
+                available_at = case when effects.state = 'dead' then now() else effects.available_at end,
+                created_at = case when effects.state = 'dead' then now() else effects.created_at end
+            where effects.state = 'dead'
+               or (effects.state in ('pending', 'failed') and effects.payload <> excluded.payload)""")
     )
     connection.execute(text("delete from planned"))
     return result.rowcount
@@ -134,12 +141,14 @@ def deliver(engine: Engine, provider: Provider, *, system: str, scope: Scope | N
     total = Delivered()
     settle(engine, provider, system=system, scope=scope)
     for operation in provider.operations:
-        while effects := _claim(engine, provider, system, operation, scope):
+        refused = 0
+        while refused < MOST_REFUSALS and (effects := _claim(engine, provider, system, operation, scope)):
             outcomes = _attempt(provider, operation, effects)
             _record(engine, [e for e, _ in effects], outcomes, total)
-            if all(isinstance(outcome, Failed) and not outcome.permanent for outcome in outcomes):
-                log.warning("%s does not take %s: %s", system, operation, outcomes[0])
-                break
+            away = all(isinstance(outcome, Failed) and not outcome.permanent for outcome in outcomes)
+            refused = refused + 1 if away else 0
+        if refused:
+            log.warning("%s does not take %s now; the rest waits", system, operation)
     return total
 
 
@@ -243,7 +252,7 @@ def _record(
                 rows.append((effect.id, "sent", Jsonb(answer), None, 0.0))
             case Failed(error, retry_after, permanent):
                 state = "dead" if permanent else "failed"
-                rows.append((effect.id, state, None, error[:LONGEST_ERROR], wait if retry_after is None else retry_after))
+                rows.append((effect.id, state, None, error[:LONGEST_ERROR], wait if retry_after is None else float(retry_after)))
             case Unknown(error):
                 rows.append((effect.id, "unknown", None, error[:LONGEST_ERROR], wait))
     with engine.begin() as connection:
