@@ -21,7 +21,6 @@ from pydantic import (
 )
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\*?$")]
 Text = Annotated[str, Field(min_length=3)]
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 
@@ -279,9 +278,8 @@ class Contract(Strict):
     steps: list[Step]
     decisions: list[Decision]
     systems: list[SystemUse]
-    fields: dict[Literal["company", "contact", "deal"], dict[FieldName, FieldRule]] = Field(
-        default_factory=dict,
-        description="Ownership of the CRM's fields; a name that ends in * stands for all that begin so",
+    fields: dict[Literal["company", "contact", "deal"], dict[Identifier, FieldRule]] = Field(
+        default_factory=dict, description="Ownership of the CRM's fields"
     )
     handoffs: list[Handoff]
     exceptions: list[ExceptionCase]
@@ -358,14 +356,11 @@ class Contract(Strict):
         raise KeyError(f"{self.workflow} declares no operation {name!r}; write it under `systems`")
 
     def field_rule(self, kind: Literal["company", "contact", "deal"], name: str) -> FieldRule:
-        """Who owns a field of the CRM: its own entry, else the one ending in * that fits; else KeyError."""
+        """Who owns a field of the CRM; KeyError when the contract does not say."""
         rules = self.fields.get(kind, {})
-        if name in rules:
-            return rules[name]
-        for pattern, rule in rules.items():
-            if pattern.endswith("*") and name.startswith(pattern[:-1]):
-                return rule
-        raise KeyError(f"{self.workflow} says of no owner of {kind}.{name}; write it under `fields`")
+        if name not in rules:
+            raise KeyError(f"{self.workflow} names no owner of {kind}.{name}; write it under `fields`")
+        return rules[name]
 
     def exception(self, code: str) -> ExceptionCase | None:
         """What to do about a reason code: the exact entry, else the longest fitting one that ends in *."""
