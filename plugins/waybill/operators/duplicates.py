@@ -1,0 +1,35 @@
+"""The task by which a person decides about a possible duplicate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.exceptions import AirflowException
+from airflow.sdk import BaseOperator
+
+from include.data.database import authored, engine
+from include.data.matching import decisions
+from waybill.operators.quarantine import triggered_by
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+ACTIONS = {"merge": decisions.merge, "keep apart": decisions.keep_apart, "undo merge": decisions.undo_merge}
+
+
+class DecideDuplicateOperator(BaseOperator):
+    """Merge a pair of contacts, keep it apart, or undo a merge; the parameters are `pair_id` and `decision`.
+
+    :returns: the state of the pair.
+    """
+
+    def execute(self, context: Context) -> str:
+        """Decide."""
+        wanted, actor = context["params"], triggered_by(context)
+        try:
+            with authored(engine(), actor=actor, run=context["run_id"]) as connection:
+                decision = ACTIONS[wanted["decision"]](connection, wanted["pair_id"], actor)
+        except (decisions.PairUnknown, decisions.DecidedOtherwise) as error:
+            raise AirflowException(str(error)) from None
+        self.log.info("pair %d is %s%s", decision.pair_id, decision.state, "" if decision.changed else ", as before")
+        return decision.state

@@ -1,0 +1,43 @@
+"""The task by which a person imports a file of rows, or rows pasted into the form."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.exceptions import AirflowException
+from airflow.sdk import BaseOperator
+
+from include.data.database import engine
+from include.intake.imports import ImportRefused, ImportResult, import_rows
+from waybill.operators.quarantine import triggered_by
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ImportRowsOperator(BaseOperator):
+    """Store each row as a delivery of the chosen source, once however often the same file is imported.
+
+    The parameters are `source`, `path`, `rows`; a path is read on the machine of the worker.
+
+    :returns: how many rows were read, new, repeated, in conflict and unreadable.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Import the rows."""
+        wanted = context["params"]
+        if bool(wanted["path"]) == bool(wanted["rows"]):
+            raise AirflowException("give either a path or pasted rows")
+        what: Path | str = Path(wanted["path"]) if wanted["path"] else f"{wanted['rows'].rstrip()}\n"
+        try:
+            result = import_rows(engine(), wanted["source"], what, triggered_by(context), progress=self._tell)
+        except ImportRefused as error:
+            raise AirflowException(str(error)) from None
+        for line in result.told:
+            self.log.warning("%s", line)
+        return {name: count for name, count in asdict(result).items() if name != "told"}
+
+    def _tell(self, result: ImportResult) -> None:
+        self.log.info("%d rows read, %d new, %d repeated", result.rows, result.new, result.repeated)
