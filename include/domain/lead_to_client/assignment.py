@@ -23,7 +23,7 @@ from include.data.business_time import Calendar, UnknownTimeZone, add, calendar_
 FILE = Path(__file__).with_name("owners.yaml")
 
 How = Literal["turn", "earlier_owner", "stand_in", "market_lead"]
-"""Which rule chose: the next in turn; the owner of the contact's earlier leads; the next in turn because that owner
+"""Which rule chose: the next in turn; the owner of the contact's earlier leads; the next in turn because that one
 is absent; the market's lead person because nobody else is there or has room."""
 
 
