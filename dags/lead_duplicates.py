@@ -21,7 +21,11 @@ with workflow_dag(
     purpose=__doc__,
     params={
         "pair_id": Param(
-            1, type="integer", minimum=1, title="Pair", description="The id of the pair in the table possible_duplicates."
+            1,
+            type="integer",
+            minimum=1,
+            title="Pair",
+            description="The id of the pair in the table possible_duplicates.",
         ),
         "decision": Param("keep apart", type="string", enum=list(ACTIONS), title="Decision"),
     },

@@ -19,7 +19,9 @@ with workflow_dag(
     schedule=None,
     purpose=__doc__,
     params={
-        "source": Param("csv_import", type="string", title="Source", description="A source of include/intake/sources.yaml."),
+        "source": Param(
+            "csv_import", type="string", title="Source", description="A source of include/intake/sources.yaml."
+        ),
         "path": Param(
             None, type=["null", "string"], title="File", description="A path on the machine that runs the tasks."
         ),

@@ -49,7 +49,11 @@ with workflow_dag(
             description='For one case: field and right value, such as {"email": "anna@example.com"}.',
         ),
         "discard_reason": Param(
-            None, type=["null", "string"], maxLength=200, title="Why they are discarded", description="Kept as the outcome."
+            None,
+            type=["null", "string"],
+            maxLength=200,
+            title="Why they are discarded",
+            description="Kept as the outcome.",
         ),
     },
 ):

@@ -77,9 +77,7 @@ def work_at(engine: Engine, position: Position) -> Iterator[Work]:
 
     A second execution at the same time waits here, and then finds nothing left to do.
     """
-    with authored(
-        engine, actor=f"system:{position.workflow}", run=position.run_id, step=position.step
-    ) as connection:
+    with authored(engine, actor=f"system:{position.workflow}", run=position.run_id, step=position.step) as connection:
         ids = store.cases_at(connection, position.claim_id, position.step)
         yield Work(connection, position.workflow, position.step, position.claim_id, ids, position.run_id)
 

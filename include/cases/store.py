@@ -337,9 +337,7 @@ def discard(engine: Engine, case_ids: Sequence[int], *, reason: str, actor: str,
         ).rowcount
 
 
-def hand_over(
-    connection: Connection, *, to: str, stage: str, owner: str, case_ids: Sequence[int], waits: bool
-) -> int:
+def hand_over(connection: Connection, *, to: str, stage: str, owner: str, case_ids: Sequence[int], waits: bool) -> int:
     """Open one case in workflow `to` for each of `case_ids`, once however often it is asked for.
 
     :param waits: the workflow is not built yet: the new case waits for its owner.
@@ -360,9 +358,7 @@ def hand_over(
     ).rowcount
 
 
-def record(
-    connection: Connection, kind: str, case_ids: Sequence[int], detail: Mapping[str, Any] | None = None
-) -> None:
+def record(connection: Connection, kind: str, case_ids: Sequence[int], detail: Mapping[str, Any] | None = None) -> None:
     """Write an event of `kind` for each case; `detail` must not hold personal data."""
     connection.execute(
         text("""

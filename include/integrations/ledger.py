@@ -90,9 +90,7 @@ def write(connection: Connection, effects: Iterable[Effect], mode: Mode) -> int:
 
     :returns: how many are new or renewed.
     """
-    connection.execute(
-        text("create temporary table if not exists planned (like effects) on commit delete rows")
-    )
+    connection.execute(text("create temporary table if not exists planned (like effects) on commit delete rows"))
     connection.execute(text("alter table planned alter column id drop not null"))
     written = copy_rows(
         connection,
@@ -220,9 +218,7 @@ def _claim_unknown(engine: Engine, system: str, operation: str, scope: Scope) ->
     return [PendingEffect(*row) for row in sorted(rows)]
 
 
-def _attempt(
-    provider: Provider, operation: str, effects: Sequence[tuple[PendingEffect, Mode]]
-) -> Sequence[Outcome]:
+def _attempt(provider: Provider, operation: str, effects: Sequence[tuple[PendingEffect, Mode]]) -> Sequence[Outcome]:
     """Send what is live; answer for the rest as the system might have."""
     live = [effect for effect, mode in effects if mode is Mode.LIVE]
     answers = dict(zip((e.id for e in live), _guarded(provider.apply, operation, live), strict=True)) if live else {}
@@ -239,9 +235,7 @@ def _guarded(call: Any, operation: str, effects: Sequence[PendingEffect]) -> Seq
     return outcomes
 
 
-def _record(
-    engine: Engine, effects: Sequence[PendingEffect], outcomes: Sequence[Outcome], total: Delivered
-) -> None:
+def _record(engine: Engine, effects: Sequence[PendingEffect], outcomes: Sequence[Outcome], total: Delivered) -> None:
     """Write the outcomes; all that failed in one call come back together, so that they can go together."""
     jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
     rows: list[tuple[int, str, Jsonb | None, str | None, float]] = []
@@ -252,7 +246,9 @@ def _record(
                 rows.append((effect.id, "sent", Jsonb(answer), None, 0.0))
             case Failed(error, retry_after, permanent):
                 state = "dead" if permanent else "failed"
-                rows.append((effect.id, state, None, error[:LONGEST_ERROR], wait if retry_after is None else float(retry_after)))
+                rows.append(
+                    (effect.id, state, None, error[:LONGEST_ERROR], wait if retry_after is None else float(retry_after))
+                )
             case Unknown(error):
                 rows.append((effect.id, "unknown", None, error[:LONGEST_ERROR], wait))
     with engine.begin() as connection:

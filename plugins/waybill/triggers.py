@@ -31,7 +31,7 @@ class PendingCasesTrigger(BaseEventTrigger):
     """
 
     def __init__(self, workflow: str, poll_interval: float = 2.0) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.workflow = workflow
         self.poll_interval = poll_interval
 
@@ -66,7 +66,7 @@ class PendingCasesTrigger(BaseEventTrigger):
                 acted_on = newest_claim != last_claim
                 if pending and (acted_on or time.monotonic() - announced_at > REPEAT_AFTER):
                     announced_at, last_claim = time.monotonic(), newest_claim
-                    yield TriggerEvent({"workflow": self.workflow})
+                    yield TriggerEvent({"workflow": self.workflow})  # type: ignore[no-untyped-call]
                 try:
                     await asyncio.wait_for(woken.wait(), self.poll_interval)
                 except TimeoutError:

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from include.cases.model import Reason, StepResult, Work
-from include.intake.mapping import map_fields
+from include.intake.sources import map_fields
 
 WON = {"won", "closedwon", "closed won"}
 LOST = {"lost", "closedlost", "closed lost"}
@@ -37,10 +37,11 @@ def read_deal(work: Work) -> StepResult:
     result = StepResult()
     changes: list[DealChange] = []
     for case_id, fields, received_at, reasons in _mapped(work):
-        if not reasons and isinstance(read := _read(case_id, fields, received_at), DealChange):
-            changes.append(read)
+        read = _read(case_id, fields, received_at)
+        if reasons or isinstance(read, Reason):
+            result.quarantine[case_id] = [*reasons, *([read] if isinstance(read, Reason) else [])]
         else:
-            result.quarantine[case_id] = reasons or [read]
+            changes.append(read)
     deals = _find(work.connection, changes)
     won: list[dict[str, Any]] = []
     for change in changes:
@@ -50,7 +51,11 @@ def read_deal(work: Work) -> StepResult:
         elif deal is None:
             named = change.deal_key or change.object_id
             result.quarantine[change.case_id] = [
-                Reason("deal.unknown", f"No deal of Waybill's is {named!r}; correct deal_key, or discard", "deal_key")
+                Reason(
+                    "deal.unknown",
+                    f"No deal of Waybill's is {named!r}; correct deal_key, or discard",
+                    "deal_key",
+                )
             ]
         elif change.stage in LOST:
             _lose(work.connection, change, deal, result)
@@ -71,7 +76,7 @@ def _mapped(work: Work) -> list[tuple[int, Mapping[str, Any], datetime, list[Rea
             where cases.id = any(:ids) order by cases.id"""),
         work.values,
     )
-    found = []
+    found: list[tuple[int, Mapping[str, Any], datetime, list[Reason]]] = []
     for case_id, source, body, received_at, corrections in rows:
         mapped = map_fields(source, bytes(body))
         found.append((case_id, {**mapped.fields, **(corrections or {})}, received_at, mapped.reasons))
@@ -149,7 +154,11 @@ def _lose(connection: Connection, change: DealChange, deal: Mapping[str, Any], r
         result.close[change.case_id] = "deal lost"
     else:
         result.quarantine[change.case_id] = [
-            Reason("deal.contradiction", "The deal was won and has a client; now the CRM says that it is lost", "stage")
+            Reason(
+                "deal.contradiction",
+                "The deal was won and has a client; now the CRM says that it is lost",
+                "stage",
+            )
         ]
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk import BaseOperator
 
 from include.cases import store
@@ -37,9 +37,7 @@ class ClaimCasesOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("since", "until")
 
-    def __init__(
-        self, *, workflow: str, limit: int = 5_000, since: str = "", until: str = "", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, workflow: str, limit: int = 5_000, since: str = "", until: str = "", **kwargs: Any) -> None:
         kwargs.setdefault("task_id", CLAIM_TASK)
         super().__init__(**kwargs)
         self.workflow = workflow
@@ -116,15 +114,21 @@ class ReclaimCasesOperator(ClaimCasesOperator):
     def execute(self, context: Context) -> int:
         """Release, reopen on request, and claim."""
         since, until = datetime.fromisoformat(self.since), datetime.fromisoformat(self.until)
-        by = {"actor": f"system:{context['dag'].dag_id}", "run": context["run_id"]}
+        actor, run = f"system:{context['dag'].dag_id}", context["run_id"]
         first_step = contract(self.workflow).first_stage
         with engine().connect() as connection:
             failed = store.set_aside(connection, store.Selection(self.workflow, (), "error", since, until))
-        released = store.release(engine(), [case["id"] for case in failed], first_step=first_step, **by)
+        released = store.release(engine(), [case["id"] for case in failed], first_step=first_step, actor=actor, run=run)
         reopened = 0
         if self.finished_too == "True":
             reopened = store.reopen(
-                engine(), workflow=self.workflow, first_step=first_step, since=since, until=until, **by
+                engine(),
+                workflow=self.workflow,
+                first_step=first_step,
+                since=since,
+                until=until,
+                actor=actor,
+                run=run,
             )
         self.log.info("released %d failed cases, reopened %d finished ones", released, reopened)
         return super().execute(context)

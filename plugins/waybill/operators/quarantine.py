@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException
 from airflow.sdk import BaseOperator
 
 from include.cases import store
@@ -66,13 +66,18 @@ class QuarantineOperator(BaseOperator):
         return {"chosen": len(chosen), "by_reason": dict(by_reason), "changed": changed}
 
     def _change(self, ids: list[int], wanted: Any, context: Context) -> int:
-        by = {"actor": triggered_by(context), "run": context["run_id"]}
+        actor, run = triggered_by(context), context["run_id"]
         if wanted["action"] == "discard":
-            return store.discard(engine(), ids, reason=wanted["discard_reason"] or "", **by)
+            return store.discard(engine(), ids, reason=wanted["discard_reason"] or "", actor=actor, run=run)
         if wanted["corrections"] and len(ids) > 1:
             raise AirflowException(f"a correction is for one case, and {len(ids)} are chosen: name its id in case_ids")
         return store.release(
-            engine(), ids, first_step=contract(self.workflow).first_stage, corrections=wanted["corrections"], **by
+            engine(),
+            ids,
+            first_step=contract(self.workflow).first_stage,
+            corrections=wanted["corrections"],
+            actor=actor,
+            run=run,
         )
 
 

@@ -85,9 +85,7 @@ def test_a_handoff_opens_one_case_and_says_where_it_came_from(engine: Engine) ->
     (case,) = receive(engine)
     for _ in range(2):
         with store.authored(engine, actor="system:deal_to_client") as connection:
-            store.hand_over(
-                connection, to="billing", stage="received", owner="finance", case_ids=[case], waits=True
-            )
+            store.hand_over(connection, to="billing", stage="received", owner="finance", case_ids=[case], waits=True)
     (billing,) = rows(engine, "select id, state, owner, parent_id from cases where workflow = 'billing'")
     assert (billing["state"], billing["owner"], billing["parent_id"]) == ("waiting", "finance", case)
     assert rows(engine, "select kind, detail from events where case_id = :id", id=billing["id"]) == [

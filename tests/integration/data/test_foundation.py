@@ -52,7 +52,9 @@ def test_each_change_of_a_case_leaves_an_event_with_its_author(engine: Engine) -
         ("changed", "user:ben"),
         ("quarantined", "system:test"),
     ]
-    assert found[3]["detail"] == {"reasons": [{"code": "phone.invalid", "field": "phone"}]}, "no message: it is personal"
+    assert found[3]["detail"] == {"reasons": [{"code": "phone.invalid", "field": "phone"}]}, (
+        "no message: it is personal"
+    )
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,7 @@ def test_a_sender_that_dies_before_the_write_is_settled_by_asking(engine: Engine
 def test_a_system_that_is_away_puts_its_cases_back_and_no_others(engine: Engine) -> None:
     ids = receive(engine, 4)
     system = StandInSystem(batch_size=1)
-    system.fault = lambda effect: (
-        Failed("503", retry_after=3600) if effect.payload["case"] == ids[0] else None
-    )
+    system.fault = lambda effect: Failed("503", retry_after=3600) if effect.payload["case"] == ids[0] else None
     assert run(engine, position(engine), system) == Tally(taken=4, advanced=3, put_back=1)
     assert states(engine)[ids[0]] == ("pending", "update_crm")
     (away,) = rows(engine, "select available_at from cases where id = :id", id=ids[0])
@@ -225,7 +223,9 @@ def test_whatever_a_system_does_each_effect_ends_sent_and_took_place_once(
         change(engine, "update cases set available_at = now() where state = 'pending'")
         change(engine, "update claims set lease_until = now() - interval '1 second'")
         change(engine, "update cases set attempts = 0")
-        claimed = store.claim(engine, workflow="lead_to_client", steps=STEPS, run_id=f"{seed}-{number}-{random.random()}")
+        claimed = store.claim(
+            engine, workflow="lead_to_client", steps=STEPS, run_id=f"{seed}-{number}-{random.random()}"
+        )
         if claimed is None:
             continue
         system.fault = lambda effect, kind=kind: weather(kind, effect)  # type: ignore[misc]

@@ -235,7 +235,7 @@ from effects where case_id is not null;
 DOWN = """
 drop view case_timeline;
 drop view balance;
-drop table effects, corrections, events, cases, claims, deliveries cascade;
+drop table effects, corrections, events, cases, claims, deliveries;
 drop function log_new_cases(), log_changed_cases(), log_troubled_effects(), refuse(), author();
 """
 

@@ -1,0 +1,89 @@
+"""Every DAG keeps the house's rules, and says how to when it does not."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import pytest
+
+from include.contracts.registry import compare_with_tasks, load
+from tests.dags.conftest import ROOT
+
+EXPECTED = {
+    "lead_to_client",
+    "lead_reprocess",
+    "lead_replay",
+    "lead_import",
+    "lead_duplicates",
+    "deal_to_client",
+    "waybill_alerts",
+}
+CARRIES_STEPS = "capture"
+
+
+def test_the_dags_are_these(dags: dict[str, Any]) -> None:
+    assert set(dags) == EXPECTED
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_a_dag_belongs_to_a_contract(dags: dict[str, Any], dag_id: str) -> None:
+    declared = {name: contract.workflow for contract in load().values() for name in contract.dags}
+    assert dag_id in declared, f"name {dag_id} under `dags` in the contract of its workflow"
+    assert f"workflow:{declared[dag_id]}" in dags[dag_id].tags
+    assert any(tag.startswith("owner:") for tag in dags[dag_id].tags)
+
+
+def test_a_contract_names_no_dag_that_is_missing(dags: dict[str, Any]) -> None:
+    declared = {name for contract in load().values() for name in contract.dags}
+    assert declared <= set(dags), f"write these DAGs, or take them out of the contracts: {declared - set(dags)}"
+
+
+def test_each_step_is_a_task_and_each_task_a_step(dags: dict[str, Any]) -> None:
+    contracts = load()
+    for dag in dags.values():
+        if CARRIES_STEPS in dag.task_ids:
+            workflow = next(tag.removeprefix("workflow:") for tag in dag.tags if tag.startswith("workflow:"))
+            assert compare_with_tasks(contracts[workflow], dag.task_ids) == []
+
+
+def test_the_steps_run_in_the_contracts_order(dags: dict[str, Any]) -> None:
+    for dag_id in ("lead_to_client", "lead_reprocess", "deal_to_client"):
+        dag = dags[dag_id]
+        workflow = "deal_to_client" if dag_id == "deal_to_client" else "lead_to_client"
+        assert [task.task_id for task in dag.topological_sort()] == load()[workflow].step_ids
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_a_dag_is_watched(dags: dict[str, Any], dag_id: str) -> None:
+    dag = dags[dag_id]
+    assert dag.deadline, f"{dag_id} has no deadline: make it with waybill.dags.workflow_dag"
+    assert dag.has_on_failure_callback, f"{dag_id} alerts nobody: make it with waybill.dags.workflow_dag"
+    assert dag.doc_md, f"{dag_id} has no documentation: pass purpose=__doc__"
+    for task in dag.tasks:
+        assert task.on_failure_callback, f"{dag_id}.{task.task_id} alerts nobody"
+        assert task.retries > 0, f"{dag_id}.{task.task_id} is never tried again"
+        assert task.owner != "airflow", f"{dag_id}.{task.task_id} has no owner"
+
+
+def test_every_parameter_explains_itself(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        for name, param in dag.params.items():
+            schema = dag.params.get_param(name).schema
+            assert schema.get("type"), f"{dag.dag_id}.{name} has no type ({param!r})"
+            assert schema.get("title"), f"{dag.dag_id}.{name} has no title"
+
+
+def test_a_risky_dag_is_a_dry_run_by_default(dags: dict[str, Any]) -> None:
+    assert dags["lead_replay"].params["dry_run"] is True
+
+
+def test_a_dag_file_does_nothing_when_it_is_read() -> None:
+    """No database, no Variable, no connection at parse time: only imports, assignments and the DAG's own block."""
+    allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.With, ast.FunctionDef, ast.Expr)
+    for path in sorted((ROOT / "dags").glob("*.py")):
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), f"{path.name} opens with a docstring for the people who run it"
+        for node in tree.body:
+            assert isinstance(node, allowed), f"{path.name}:{node.lineno} does more than wiring"
+        assert "Variable" not in path.read_text(), f"{path.name} reads a Variable"
