@@ -1,0 +1,73 @@
+# Everything a person does with Waybill on one machine. `make` alone lists it.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+# The first Python that the lock covers; name another one with `make PYTHON=... demo`.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && exit; done; echo python3)
+BIN := .venv/bin
+RUNTIME := $(BIN)/python -m include.runtime
+
+.PHONY: help
+help: ## Print this list
+	@echo "Waybill. Start here: make demo"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "WAYBILL_PORT chooses another port than 8080; WAYBILL_HOME another folder than .waybill."
+
+.PHONY: install
+install:
+	@$(PYTHON) include/runtime/bootstrap.py
+
+.PHONY: demo
+demo: install ## Start everything, send sample leads, show what became of them; it stays up
+	@$(RUNTIME) demo
+
+.PHONY: up
+up: install ## Start everything without the samples, and say where it answers
+	@$(RUNTIME) up
+
+.PHONY: down
+down: ## Stop all that was started; the data stays
+	@test ! -x $(BIN)/python || $(RUNTIME) down
+
+.PHONY: status
+status: install ## Say what runs, and how it is
+	@$(RUNTIME) status
+
+.PHONY: logs
+logs: install ## Follow the logs of the processes
+	@$(RUNTIME) logs --follow
+
+.PHONY: test
+test: lint ## Lint, then every test
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+.PHONY: lint
+lint: install ## Style, types and layers; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	PYTHONPATH=.:plugins $(BIN)/lint-imports
+
+.PHONY: format
+format: install ## Put the code into the form that `lint` wants
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: install ## Measure intake, throughput, latency and matching
+	$(BIN)/python -m benchmarks
+
+.PHONY: docs
+docs: install ## Write anew what is generated from the contracts
+	$(BIN)/python -m include.contracts.generate
+
+.PHONY: lock
+lock: install ## Resolve requirements.txt anew into requirements.lock, for Python 3.11 to 3.13
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet requirements-dev.txt -o requirements.lock
+
+.PHONY: clean
+clean: down ## Stop, and delete .venv, the local data with every case in it, and caches
+	rm -rf .venv .waybill .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
