@@ -1,0 +1,58 @@
+"""E-mail addresses: one notation to write to, and one key by which two addresses are the same person's.
+
+It asks no name server: an address that reads well may still not exist.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from email_validator import EmailNotValidError, validate_email
+
+from include.data.normalise.text import given
+
+_GMAIL = frozenset({"gmail.com", "googlemail.com"})
+_LONGEST = 320  # characters: longer is no address, and need not be read
+_NAME_AND_ADDRESS = re.compile(r"[^<>]*<([^<>]+)>")
+
+
+class Email(NamedTuple):
+    """An address that can be written to.
+
+    :param address: lower case, the domain in its ASCII form; an alias (`anna+news@`) is kept.
+    :param key: the same without alias, and without dots where the provider ignores them.
+    :param domain: ASCII form.
+    """
+
+    address: str
+    key: str
+    domain: str
+
+
+def email(value: object) -> Email | None:
+    """Read an address as people paste it (`Anna <anna@x.org>`, `mailto:`, stray spaces), or return None."""
+    line = given(value)
+    return None if line is None or len(line) > _LONGEST else _email(line)
+
+
+@lru_cache(50_000)
+def _email(line: str) -> Email | None:
+    named = _NAME_AND_ADDRESS.fullmatch(line)
+    bare = (named[1] if named else line).strip().removeprefix("mailto:").strip("\"',;").strip()
+    try:
+        read = validate_email(bare.lower(), check_deliverability=False)
+    except (EmailNotValidError, ValueError):
+        return None
+    if not read.ascii_domain:
+        return None
+    local, domain = read.local_part, read.ascii_domain
+    return Email(f"{local}@{domain}", _key(local, domain), domain)
+
+
+def _key(local: str, domain: str) -> str:
+    name = local.partition("+")[0] or local
+    if domain in _GMAIL:
+        return f"{name.replace('.', '') or name}@gmail.com"
+    return f"{name}@{domain}"
