@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)]
 Text = Annotated[str, Field(min_length=3)]
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 
@@ -67,12 +68,8 @@ class Team(Strict):
     id: Identifier
     name: Text
     email: Email
-    chat: Annotated[str, Field(pattern=r"^#[a-z0-9_-]+$")] = Field(
-        description="Channel for alerts that need an action"
-    )
-    notices: Annotated[str, Field(pattern=r"^#[a-z0-9_-]+$")] = Field(
-        description="Channel for news that needs none"
-    )
+    chat: Annotated[str, Field(pattern=r"^#[a-z0-9_-]+$")] = Field(description="Channel for alerts that need an action")
+    notices: Annotated[str, Field(pattern=r"^#[a-z0-9_-]+$")] = Field(description="Channel for news that needs none")
     on_call: OnCall
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
         description="ISO 3166-1 code; its holidays and clock are those of this team's business hours"
@@ -94,7 +91,7 @@ def _team(value: Any, info: ValidationInfo) -> Any:
 Owner = Annotated[
     Team,
     BeforeValidator(_team),
-    WithJsonSchema({"type": "string", "description": "A team's id in teams.yaml"}),
+    WithJsonSchema({"type": "string", "x-team": True, "description": "A team's id in teams.yaml"}),
 ]
 
 
@@ -133,9 +130,7 @@ class Input(Strict):
     name: Text
     description: Text
     required: bool
-    personal: bool = Field(
-        description="true: it can identify a person, so it stays out of logs and of events"
-    )
+    personal: bool = Field(description="true: it can identify a person, so it stays out of logs and of events")
 
 
 class Risk(Strict):
@@ -211,15 +206,11 @@ class FieldRule(Strict):
     @model_validator(mode="after")
     def _rule_is_possible(self) -> FieldRule:
         if (self.rule == "never_backwards") != bool(self.order):
-            raise ValueError(
-                "`order` goes with never_backwards, and only with it; list the values from first to last"
-            )
+            raise ValueError("`order` goes with never_backwards, and only with it; list the values from first to last")
         if self.order and len(set(self.order)) != len(self.order):
             raise ValueError("`order` names a value twice")
         if self.rule == "latest" and self.owner != "form":
-            raise ValueError(
-                f"a field that {self.owner} owns is never overwritten; write fill_blank or first"
-            )
+            raise ValueError(f"a field that {self.owner} owns is never overwritten; write fill_blank or first")
         return self
 
 
@@ -268,12 +259,10 @@ class Contract(Strict):
     purpose: Text
     status: Literal["declared", "built"]
     owner: Owner
-    approvers: Annotated[list[Owner], Field(min_length=1)] = Field(
-        description="Who approves a change of this contract"
-    )
+    approvers: Annotated[list[Owner], Field(min_length=1)] = Field(description="Who approves a change of this contract")
     dags: dict[Identifier, Text] = Field(description="DAGs that carry this workflow, and what each is for")
     trigger: Trigger
-    sources: list[Identifier]
+    sources: list[SourceName]
     inputs: Annotated[list[Input], Field(min_length=1)]
     steps: list[Step]
     decisions: list[Decision]

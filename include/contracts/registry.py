@@ -34,9 +34,7 @@ def load_teams(folder: Path = FOLDER) -> dict[str, Team]:
     faults: list[str] = []
     for team_id, entry in entries.items():
         try:
-            teams[team_id] = Team.model_validate(
-                {"id": team_id, **entry} if isinstance(entry, dict) else entry
-            )
+            teams[team_id] = Team.model_validate({"id": team_id, **entry} if isinstance(entry, dict) else entry)
         except ValidationError as error:
             faults += _explain(path.name, error, {team_id: entry}, prefix=(team_id,))
     if faults:
@@ -97,9 +95,7 @@ def contract_of_dag(dag_id: str) -> Contract:
     for entry in contracts().values():
         if dag_id in entry.dags:
             return entry
-    raise KeyError(
-        f"no contract names the DAG {dag_id!r}: write it under `dags` of the workflow that it carries"
-    )
+    raise KeyError(f"no contract names the DAG {dag_id!r}: write it under `dags` of the workflow that it carries")
 
 
 def compare_with_tasks(contract: Contract, task_ids: Iterable[str]) -> list[str]:

@@ -102,10 +102,7 @@ class Territory(_Strict):
         return (
             (not self.countries or place.country in self.countries)
             and (not regions or (place.region or "").strip().casefold() in regions)
-            and (
-                not self.postal_codes
-                or (place.postal_code or "").strip().startswith(tuple(self.postal_codes))
-            )
+            and (not self.postal_codes or (place.postal_code or "").strip().startswith(tuple(self.postal_codes)))
         )
 
 
@@ -140,9 +137,7 @@ class Roster(_Strict):
             if not market.territories[-1].takes_the_rest:
                 raise ValueError(place + "its last territory must take the rest; leave out its places")
             if any(territory.takes_the_rest for territory in market.territories[:-1]):
-                raise ValueError(
-                    place + "a territory without places hides those below it; move it to the end"
-                )
+                raise ValueError(place + "a territory without places hides those below it; move it to the end")
             for person in [market.lead, *(member for part in market.territories for member in part.members)]:
                 if person not in self.people:
                     raise ValueError(place + f"{person!r} is not among `people`")
@@ -373,9 +368,7 @@ def _write(connection: Connection, assignments: Sequence[Assignment], dues: Sequ
     )
 
 
-def _write_counters(
-    connection: Connection, counters: Mapping[str, Counter], before: Mapping[str, int]
-) -> None:
+def _write_counters(connection: Connection, counters: Mapping[str, Counter], before: Mapping[str, int]) -> None:
     changed = {name: counter for name, counter in counters.items() if counter.last_turn != before.get(name)}
     connection.execute(
         text("""
@@ -397,6 +390,4 @@ def _record(connection: Connection, assignments: Sequence[Assignment]) -> None:
     for assignment in assignments:
         groups.setdefault((assignment.territory, assignment.how), []).append(assignment.case_id)
     for (territory, how), case_ids in groups.items():
-        store.record(
-            connection, "decided", case_ids, {"decision": "owner", "rule": how, "territory": territory}
-        )
+        store.record(connection, "decided", case_ids, {"decision": "owner", "rule": how, "territory": territory})
