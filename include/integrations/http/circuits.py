@@ -129,6 +129,4 @@ class Circuit:
         with self._engine.connect() as connection:
             row = connection.execute(FAILED, values).one()
         if row.state == "open":
-            log.warning(
-                "circuit %s: open after %s failures in a row, for %.0f s", self.name, row.failures, row.wait
-            )
+            log.warning("circuit %s: open after %s failures in a row, for %.0f s", self.name, row.failures, row.wait)

@@ -10,7 +10,9 @@ import logging
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC
 from types import TracebackType
@@ -129,9 +131,7 @@ class HttpSystem:
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError(f"system {self.name}: {mask(url)!r} is not an http(s) address")
             if parts.username or parts.password:
-                raise ValueError(
-                    f"system {self.name}: put the user and password into `auth`, not into the address"
-                )
+                raise ValueError(f"system {self.name}: put the user and password into `auth`, not into the address")
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,7 @@ class HttpClient:
             transport=transport,
             follow_redirects=False,
         )
+        self._until = ContextVar("until", default=math.inf)
         self._limiter = RateLimiter(engine, system.name, system.limits)
         self._circuits = [
             (
@@ -240,7 +241,7 @@ class HttpClient:
             params=params,
             headers={**({} if json is None else {"content-type": "application/json"}), **(headers or {})},
             repeatable=method in REPEATABLE_METHODS if repeatable is None else repeatable,
-            deadline=time.monotonic() + self.system.timeouts.total,
+            deadline=min(time.monotonic() + self.system.timeouts.total, self._until.get()),
         )
         policy = self.system.retries
         backoff = wait_random_exponential(multiplier=policy.first, max=policy.longest)
@@ -254,9 +255,7 @@ class HttpClient:
             return stop_after_attempt(policy.attempts)(state) or state.upcoming_sleep > call.left()
 
         try:
-            for attempt in Retrying(
-                retry=retry_if_exception_type(_Again), wait=wait, stop=hopeless, reraise=True
-            ):
+            for attempt in Retrying(retry=retry_if_exception_type(_Again), wait=wait, stop=hopeless, reraise=True):
                 with attempt:
                     return self._attempt(call)
         except _Again as error:
@@ -270,6 +269,15 @@ class HttpClient:
     def post(self, path: str, json: object, *, repeatable: bool = False) -> Answer:
         """Make a POST call; see `request`."""
         return self.request("POST", path, json=json, repeatable=repeatable)
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Let all calls of a block end within `seconds`, whatever each of them alone could take."""
+        former = self._until.set(min(time.monotonic() + seconds, self._until.get()))
+        try:
+            yield
+        finally:
+            self._until.reset(former)
 
     def close(self) -> None:
         """Close the connections."""
@@ -311,9 +319,7 @@ class HttpClient:
             answer, token = self._authorised(base_url, call)
         except NEVER_SENT as error:
             circuit.failed()
-            raise _Again(
-                Unavailable(self.system.name, f"{call}: no connection ({type(error).__name__})")
-            ) from None
+            raise _Again(Unavailable(self.system.name, f"{call}: no connection ({type(error).__name__})")) from None
         except httpx.HTTPError as error:
             circuit.failed()
             self._unanswered(call, type(error).__name__)
@@ -330,7 +336,7 @@ class HttpClient:
         raise AssertionError("unreachable")
 
     def _authorised(self, base_url: str, call: _Call) -> tuple[Answer, Token | None]:
-        """Send with the credential, and once more with a new token when the system no longer takes the old."""
+        """Send with the credential, and again with a new token when the system no longer takes the old."""
         if self._tokens is None:
             return self._send(base_url, call, self._fixed_auth()), None
         token = self._tokens.token()
@@ -354,7 +360,9 @@ class HttpClient:
                 return {}
 
     def _send(self, base_url: str, call: _Call, auth: Mapping[str, str]) -> Answer:
-        self._limiter.take(patience=max(0.0, call.left()))
+        if call.left() <= 0:
+            raise Unavailable(self.system.name, f"{call}: no time left for it")
+        self._limiter.take(patience=call.left())
         limits = self.system.timeouts
         began = time.monotonic()
         left = max(call.left(), 0.1)
@@ -378,9 +386,7 @@ class HttpClient:
                     raise httpx.ReadError(f"answer longer than {self.system.longest_answer} bytes")
                 if time.monotonic() - began > min(limits.answer, left):
                     raise httpx.ReadTimeout("the answer does not end")
-        log.debug(
-            "%s: %s: %s in %.3f s", self.system.name, call, response.status_code, time.monotonic() - began
-        )
+        log.debug("%s: %s: %s in %.3f s", self.system.name, call, response.status_code, time.monotonic() - began)
         return Answer(status=response.status_code, headers=response.headers, content=bytes(content))
 
     def _unanswered(self, call: _Call, what: str) -> None:
@@ -455,9 +461,7 @@ def _retry_after(value: str | None, now: float) -> float | None:
 
 
 def _window_used_up(headers: Mapping[str, str], now: float) -> float | None:
-    structured = {
-        key.lower(): float(figure) for key, figure in _STRUCTURED.findall(headers.get("ratelimit", ""))
-    }
+    structured = {key.lower(): float(figure) for key, figure in _STRUCTURED.findall(headers.get("ratelimit", ""))}
     remaining = structured.get("remaining", structured.get("r"))
     reset = structured.get("reset", structured.get("t"))
     for prefix in ("ratelimit", "x-ratelimit"):

@@ -1,7 +1,7 @@
 """OAuth 2 access tokens that every process shares, renewed by one process at a time under a lease.
 
-Client-credentials and refresh-token grants (RFC 6749, 4.4 and 6); how a person first grants access
-is not done here. An OAuth library would renew on its own, without the lease; what goes over the wire is one form.
+Client-credentials and refresh-token grants (RFC 6749, 4.4 and 6); how a person first grants access is
+not done here. An OAuth library would renew by itself, without the lease; what goes over the wire is one form.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ set access_token = :access_token, refresh_token = coalesce(:refresh_token, refre
 where name = :name and generation = :generation
 """)
 RELEASE = text("""
-update credentials set leased_by = null, leased_until = null, refusal = :refusal,
-       updated_at = case when :refusal is null then updated_at else clock_timestamp() end
+update credentials set leased_by = null, leased_until = null, refusal = cast(:refusal as text),
+       updated_at = case when cast(:refusal as text) is null then updated_at else clock_timestamp() end
 where name = :name and leased_by = :holder
 """)
 
@@ -152,9 +152,7 @@ class CredentialStore:
             if not row.leased and self._renew(row.generation):
                 continue
             if time.monotonic() > give_up_at:
-                raise Unavailable(
-                    self._system, "another process is renewing its access token", self._oauth.timeout
-                )
+                raise Unavailable(self._system, "another process is renewing its access token", self._oauth.timeout)
             time.sleep(random.uniform(0.05, 0.25))  # noqa: S311  not a secret
 
     def secrets(self) -> list[str]:
@@ -212,9 +210,7 @@ class CredentialStore:
             raise
         finally:
             with self._engine.connect() as connection:
-                connection.execute(
-                    RELEASE, {"name": self._oauth.credential, "holder": holder, "refusal": refusal}
-                )
+                connection.execute(RELEASE, {"name": self._oauth.credential, "holder": holder, "refusal": refusal})
         return True
 
     def _ask(self, refresh_token: str | None) -> dict[str, object]:
@@ -230,9 +226,7 @@ class CredentialStore:
         try:
             response = self._http.post(oauth.token_url, data=form, timeout=oauth.timeout)
         except httpx.HTTPError as error:
-            raise Unavailable(
-                self._system, f"its token endpoint is away ({type(error).__name__})", 15.0
-            ) from None
+            raise Unavailable(self._system, f"its token endpoint is away ({type(error).__name__})", 15.0) from None
         secrets = [*self.secrets(), *([refresh_token] if refresh_token else [])]
         if response.status_code in (400, 401, 403):
             detail = f"{response.status_code}: {mask(response.text, secrets, longest=200)}"
@@ -247,9 +241,7 @@ class CredentialStore:
         except ValueError:
             answer = None
         if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
-            raise Unavailable(
-                self._system, f"its token endpoint answered {response.status_code} without a token", 15.0
-            )
+            raise Unavailable(self._system, f"its token endpoint answered {response.status_code} without a token", 15.0)
         return answer
 
     def _store(self, generation: int, answer: Mapping[str, object]) -> None:

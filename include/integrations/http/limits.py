@@ -95,9 +95,7 @@ class RateLimiter:
                 wait = connection.execute(TAKE, {**values, "patience": patience}).scalar_one_or_none()
                 if wait is None:
                     wait = connection.execute(WAIT, {"name": name, "slack": limit.slack}).scalar_one()
-                    raise Unavailable(
-                        self._system, f"its rate limit allows no call for {wait:.0f} s", max(wait, 0.1)
-                    )
+                    raise Unavailable(self._system, f"its rate limit allows no call for {wait:.0f} s", max(wait, 0.1))
             if wait > 0:
                 time.sleep(wait)
                 patience -= wait

@@ -15,9 +15,10 @@ KEY_VARIABLES = ("WAYBILL_SECRET_KEY", "AIRFLOW__CORE__FERNET_KEY")
 MASK = "***"
 SHORTEST_SECRET = 4  # masking shorter strings would mangle ordinary words
 
-_TOKENS = re.compile(
-    r"(?i)(\b(?:bearer|basic)\s+|[\"']?\b(?:access_token|refresh_token|client_secret|api_key|password|authorization)[\"']?"
-    r"\s*[=:]\s*[\"']?)([^\s\"'&,;}]+)"
+_SCHEMES = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"',;}]+")
+_FIELDS = re.compile(
+    r"(?i)([\"']?\b(?:access_token|refresh_token|client_secret|api_key|password)[\"']?\s*[=:]\s*[\"']?)"
+    r"[^\s\"'&,;}]+"
 )
 _MAIL_ADDRESS = re.compile(r"[^\s\"'<>\[\](){}:,;=]+@[^\s\"'<>\[\](){}:,;=]+")
 
@@ -42,9 +43,7 @@ class Cipher:
                 ' python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
             ) from error
         if not fernets:
-            raise SecretKeyMissing(
-                f"set {' or '.join(KEY_VARIABLES)}: stored credentials are encrypted with it"
-            )
+            raise SecretKeyMissing(f"set {' or '.join(KEY_VARIABLES)}: stored credentials are encrypted with it")
         self._fernet = MultiFernet(fernets)
 
     @classmethod
@@ -71,8 +70,7 @@ class Cipher:
             return self._fernet.decrypt(ciphertext).decode()
         except InvalidToken as error:
             raise SecretUnreadable(
-                f"a stored credential does not open with {' or '.join(KEY_VARIABLES)}:"
-                " add the former key after a comma"
+                f"a stored credential does not open with {' or '.join(KEY_VARIABLES)}: add the former key after a comma"
             ) from error
 
     def __repr__(self) -> str:
@@ -87,6 +85,7 @@ def mask(message: str, secrets: Iterable[str] = (), *, longest: int = 500) -> st
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
             message = message.replace(secret, MASK)
-    message = _TOKENS.sub(rf"\1{MASK}", message)
+    message = _SCHEMES.sub(rf"\1 {MASK}", message)
+    message = _FIELDS.sub(rf"\1{MASK}", message)
     message = _MAIL_ADDRESS.sub("<e-mail>", message)
     return message if len(message) <= longest else message[: longest - 1] + "…"
