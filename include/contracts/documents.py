@@ -18,7 +18,7 @@ class DocumentError(ValueError):
     """A file that cannot be used; the message says which, where, and what to write instead."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """YAML 1.2's booleans; a key may be written once."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # the attribute's name and shape are PyYAML's

@@ -6,6 +6,7 @@ A template is plain paragraphs. Who gets which letter, and whether, is decided b
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,8 +22,8 @@ from include.contracts.documents import DocumentError, read
 FILE = Path(__file__).with_name("letters.yaml")
 LANGUAGES = ("en", "de", "fr", "es")
 
-# A form can be filled in to make us carry somebody's words to a stranger; a name has no digits, dots or slashes.
-_NAME = re.compile(r"^[^\W\d_][^\d_@/\\:.<>&\"\n\r\t]{0,39}$")
+LONGEST_NAME = 40
+"""Characters of a first name that we greet with."""
 
 _PAGE = """\
 <!doctype html>
@@ -103,10 +104,18 @@ def language_for(language: str | None, country: str | None) -> str:
 
 
 def salutation(first_name: str | None, language: str) -> str:
-    """The greeting, with the name only where it looks like one."""
+    """The greeting, with the name only where it looks like one.
+
+    A form can be filled in to make us carry somebody's words to a stranger: a name has no digits, dots or slashes.
+    """
     words = stationery().words[language]  # type: ignore[index]  # LANGUAGES are the keys
     name = " ".join((first_name or "").split())
-    return words.greeting.format(name=name) if _NAME.match(name) else words.greeting_nameless
+    return words.greeting.format(name=name) if _is_a_name(name) else words.greeting_nameless
+
+
+def _is_a_name(text: str) -> bool:
+    fits = all(unicodedata.category(letter)[0] in "LM" or letter in " -'’‘`´·" for letter in text)
+    return bool(text) and fits and text[0].isalpha() and len(text) <= LONGEST_NAME
 
 
 def write(letter: Letter) -> dict[str, Any]:
