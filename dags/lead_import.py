@@ -20,7 +20,7 @@ with workflow_dag(
     purpose=__doc__,
     params={
         "source": Param(
-            "csv_import", type="string", title="Source", description="A source of include/intake/sources.yaml."
+            "import", type="string", title="Source", description="A source of include/intake/sources.yaml."
         ),
         "path": Param(
             None, type=["null", "string"], title="File", description="A path on the machine that runs the tasks."

@@ -138,16 +138,26 @@ def deliver(engine: Engine, provider: Provider, *, system: str, scope: Scope | N
     scope = scope or Scope()
     total = Delivered()
     settle(engine, provider, system=system, scope=scope)
-    for operation in provider.operations:
-        refused = 0
-        while refused < MOST_REFUSALS and (effects := _claim(engine, provider, system, operation, scope)):
-            outcomes = _attempt(provider, operation, effects)
-            _record(engine, [e for e, _ in effects], outcomes, total)
-            away = all(isinstance(outcome, Failed) and not outcome.permanent for outcome in outcomes)
-            refused = refused + 1 if away else 0
-        if refused:
-            log.warning("%s does not take %s now; the rest waits", system, operation)
+    progress = True
+    while progress:
+        before = total.sent
+        for operation in provider.operations:
+            _deliver_operation(engine, provider, system, operation, scope, total)
+        progress = total.sent > before
     return total
+
+
+def _deliver_operation(
+    engine: Engine, provider: Provider, system: str, operation: str, scope: Scope, total: Delivered
+) -> None:
+    refused = 0
+    while refused < MOST_REFUSALS and (effects := _claim(engine, provider, system, operation, scope)):
+        outcomes = _attempt(provider, operation, effects)
+        _record(engine, [e for e, _ in effects], outcomes, total)
+        away = all(isinstance(outcome, Failed) and not outcome.permanent for outcome in outcomes)
+        refused = refused + 1 if away else 0
+    if refused:
+        log.warning("%s does not take %s now; the rest waits", system, operation)
 
 
 def settle(engine: Engine, provider: Provider, *, system: str, scope: Scope | None = None) -> Delivered:

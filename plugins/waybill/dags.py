@@ -11,9 +11,10 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator
 
-from include.cases.store import LEASE
+from include.cases.store import LEASE, put_back_run
 from include.contracts.generate import dag_documentation
 from include.contracts.registry import contract
+from include.data.database import engine
 from include.cases.model import Step
 from include.integrations.steps import Plan
 from waybill.notifiers import deadline, on_run_failure, on_task_failure
@@ -74,8 +75,14 @@ def workflow_dag(
         description=declared.dags[dag_id],
         doc_md=dag_documentation(declared, purpose),
         deadline=deadline(workflow, deadline_after),
-        on_failure_callback=on_run_failure,
+        on_failure_callback=[put_back_cases, on_run_failure],
     )
+
+
+def put_back_cases(context: Mapping[str, Any]) -> None:
+    """Make what a failed run held claimable at once, instead of when its lease runs out."""
+    workflow = next(tag.removeprefix("workflow:") for tag in context["dag"].tags if tag.startswith("workflow:"))
+    put_back_run(engine(), workflow, run_id=str(context["run_id"]))
 
 
 class CaseSteps:

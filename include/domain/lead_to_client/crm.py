@@ -27,7 +27,7 @@ def plan_crm(work: Work, crm: Provider) -> list[Effect]:
     open_deals(work.connection, work.case_ids)
     rows = work.connection.execute(
         text("""
-            select leads.case_id, company_id::text, contact_id::text, leads.deal_id::text, email, phone,
+            select leads.case_id, leads.company_id::text, leads.contact_id::text, leads.deal_id::text, email, phone,
                    first_name, last_name, full_name, job_title, country, city, language, company, domain,
                    company_size, interest, consent, leads.source, campaign, first_touch, last_touch,
                    deals.case_id = leads.case_id as opens_the_deal
@@ -121,9 +121,21 @@ def _company(lead: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _contact(lead: Mapping[str, Any]) -> dict[str, Any]:
-    plain = ("email", "phone", "first_name", "last_name", "job_title", "country", "city", "language", "consent")
+    plain = (
+        "email",
+        "phone",
+        "first_name",
+        "last_name",
+        "job_title",
+        "country",
+        "city",
+        "language",
+        "consent",
+    )
     touches = {
-        f"{which}_{name}": value for which in ("first_touch", "last_touch") for name, value in (lead[which] or {}).items()
+        f"{which}_{name}": value
+        for which in ("first_touch", "last_touch")
+        for name, value in (lead[which] or {}).items()
     }
     return {
         **{name: lead[name] for name in plain},

@@ -58,6 +58,18 @@ def test_effects_are_sent_in_the_order_that_they_depend_on_each_other(engine: En
     assert answers[0]["sent"]
 
 
+def test_effects_planned_against_the_providers_order_are_all_sent(engine: Engine) -> None:
+    receive(engine, 3)
+
+    def backwards(work: Work, provider: Provider) -> list[Effect]:
+        return list(reversed(plan(work, provider)))
+
+    tally = run_effect_step(
+        engine, position(engine), backwards, StandInSystem(), system="crm", mode=Mode.LIVE
+    )
+    assert tally == Tally(taken=3, advanced=3)
+
+
 def test_running_the_step_again_sends_nothing(engine: Engine) -> None:
     ids = receive(engine, 3)
     system = StandInSystem()
