@@ -25,7 +25,7 @@ from include.data.frames import copy_rows
 from include.intake.app import FirstStage, first_stage
 from include.intake.bodies import Unreadable, parse_object, split_array
 from include.intake.inbox import CHANNEL
-from include.intake.sources import Source, source
+from include.intake.sources import DEVELOPMENT, Source, environment_name, source
 
 CHUNK = 5_000
 MOST_TOLD = 100
@@ -88,7 +88,8 @@ def import_rows(
     :param path_or_text: a path, or text with at least one line break.
     :param actor: who imports: `user:<name>`.
     :param progress: called after each stored chunk with the counts so far.
-    :param folder: files outside of it are refused; by default WAYBILL_IMPORT_FOLDER, or none when that is unset.
+    :param folder: files outside of it are refused; by default WAYBILL_IMPORT_FOLDER. With neither, files can be
+        imported in the development environment only: whoever may import must not be able to read any file.
     :raises ImportRefused: when there is no such file, it is empty, or it is not text.
     :raises KeyError: when there is no such source.
     """
@@ -161,7 +162,7 @@ def _ring(engine: Engine, workflow: str) -> None:
 
 @contextmanager
 def _opened(path_or_text: Path | str, folder: Path | None) -> Iterator[tuple[TextIO, Format]]:
-    if isinstance(path_or_text, str) and "\n" in path_or_text.strip("\n") + ("\n" if "\n" in path_or_text else ""):
+    if isinstance(path_or_text, str) and "\n" in path_or_text:
         yield io.StringIO(path_or_text.removeprefix("\ufeff"), newline=""), _format_of(path_or_text)
         return
     path = _allowed(Path(path_or_text), folder)
@@ -175,13 +176,17 @@ def _opened(path_or_text: Path | str, folder: Path | None) -> Iterator[tuple[Tex
 
 
 def _allowed(path: Path, folder: Path | None) -> Path:
-    allowed = folder or (Path(named) if (named := os.environ.get("WAYBILL_IMPORT_FOLDER")) else None)
+    """The file, once it is known that whoever may import may also read it."""
+    named = os.environ.get("WAYBILL_IMPORT_FOLDER")
+    allowed = folder or (Path(named) if named else None)
+    if allowed is None and environment_name() != DEVELOPMENT:
+        raise ImportRefused("set WAYBILL_IMPORT_FOLDER to the folder from which files may be imported")
     resolved = (allowed / path if allowed else path).resolve()
     if allowed and not resolved.is_relative_to(allowed.resolve()):
         raise ImportRefused(f"{path} is outside the folder for imports, {allowed}: put the file there")
     if not resolved.is_file():
         raise ImportRefused(
-            f"there is no file {path}; paste rows with a line break between header and rows, or give a path"
+            f"there is no file {path}; give the path of one, or paste rows with a line break after the header"
         )
     return resolved
 

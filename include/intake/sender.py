@@ -34,6 +34,7 @@ class Answer:
     """What the intake said to a parcel.
 
     :param status: HTTP status of the last attempt; 0 when nothing answered.
+    :param receipt: of the delivery; of the first, where the source takes several in one body.
     :param seconds: time of the last attempt alone.
     """
 
@@ -128,7 +129,8 @@ class Sender:
         except httpx.HTTPError:
             return Answer(each.id, 0, None, time.perf_counter() - began, attempt)
         seconds = time.perf_counter() - began
-        receipt = orjson.loads(response.content).get("receipt") if response.is_success else None
+        document = orjson.loads(response.content) if response.is_success else {}
+        receipt = document.get("receipt") or next((item["receipt"] for item in document.get("items", ())), None)
         return Answer(each.id, response.status_code, receipt, seconds, attempt)
 
     async def standing(self, receipt: str) -> dict[str, object]:
