@@ -13,6 +13,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import task
+
 from waybill.dags import workflow_dag
 
 with workflow_dag(

@@ -458,7 +458,7 @@ def _subjects(connection: Connection, alert: Alert) -> Numbers:
         effects, cases, examples = connection.execute(
             text("""
                 select count(*), count(distinct e.case_id),
-                       (array_agg(distinct e.case_id) filter (where e.case_id is not null))[:5]
+                       (array_agg(distinct e.case_id) filter (where e.case_id is not null))[1 : 5]
                 from alert_subjects s join effects e on e.id = s.subject_id
                 where s.alert_id = :id and s.what = 'effect'"""),
             {"id": alert.id},
@@ -467,7 +467,7 @@ def _subjects(connection: Connection, alert: Alert) -> Numbers:
     cases, remaining, examples = connection.execute(
         text("""
             select count(distinct c.id), count(distinct c.id) filter (where c.state = 'quarantined'),
-                   (array_agg(distinct c.id) filter (where c.state = 'quarantined'))[:5]
+                   (array_agg(distinct c.id) filter (where c.state = 'quarantined'))[1 : 5]
             from alert_subjects s join cases c on c.id = s.subject_id
             where s.alert_id = :id and s.what = 'case'"""),
         {"id": alert.id},
@@ -487,7 +487,7 @@ def _waiting_for(connection: Connection, alert: Alert) -> Numbers:
     effects, cases, examples = connection.execute(
         text("""
             select count(*), count(distinct case_id),
-                   (array_agg(distinct case_id) filter (where case_id is not null))[:5]
+                   (array_agg(distinct case_id) filter (where case_id is not null))[1 : 5]
             from effects where system = :system and state in ('pending', 'failed', 'unknown', 'sending')"""),
         {"system": alert.cause},
     ).one()

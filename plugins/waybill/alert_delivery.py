@@ -17,7 +17,6 @@ from include.monitoring.look import look
 from include.monitoring.messages import Kind
 from waybill.systems import provider
 
-
 WORKFLOW = "alerts"
 """The contract under which the alerts themselves run."""
 

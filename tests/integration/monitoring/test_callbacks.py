@@ -1,0 +1,229 @@
+"""Airflow's callbacks with the contexts that Airflow itself builds, and the messages read at a Slack stand-in.
+
+One Airflow home on SQLite per module; `dag.test()` runs a DAG with a task broken on purpose in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, Engine
+
+from tests.standins.slack import TOKEN, Slack
+from tests.support.work import change, rows
+
+ROOT = Path(__file__).parents[3]
+Airflow = Callable[[str], str]
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture(scope="module")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("airflow")
+    _run(home, ["-m", "airflow", "db", "migrate"], {})
+    yield home
+
+
+def _run(home: Path, arguments: list[str], extra: dict[str, str]) -> str:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "WAYBILL"))},
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "plugins"))),
+        "WAYBILL_BASE_URL": "https://waybill.example.com",
+        **extra,
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=home,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def airflow(airflow_home: Path, database_url: URL, slack: Slack, tmp_path: Path) -> Airflow:
+    """Run Python code with Airflow, Waybill's database, and a Slack API connection to the stand-in."""
+    connection = {"conn_type": "slack", "password": TOKEN, "extra": {"base_url": slack.api}}
+
+    def run(code: str, **extra: str) -> str:
+        script = tmp_path / "scenario.py"
+        script.write_text(textwrap.dedent(code))
+        return _run(
+            airflow_home,
+            [str(script)],
+            {
+                "WAYBILL_DATABASE_URL": database_url.render_as_string(hide_password=False),
+                "AIRFLOW_CONN_WAYBILL_CHAT": json.dumps(connection),
+                **extra,
+            },
+        )
+
+    return run
+
+
+BROKEN_DAG = """
+    from datetime import datetime
+    from airflow.sdk import DAG, task
+    from waybill.notifiers import DAG_CALLBACKS, DEFAULT_CALLBACKS
+
+    with DAG("broken_on_purpose", schedule=None, start_date=datetime(2026, 1, 1), default_args=DEFAULT_CALLBACKS,
+             **DAG_CALLBACKS) as dag:
+        @task
+        def breaks():
+            raise ValueError("jane.doe@example.com is not a number")
+        breaks()
+"""
+DELIVER = """
+    from include.data.database import engine
+    from waybill.alert_delivery import look_and_publish
+    from include.integrations import ledger
+    from waybill.alert_hooks import slack_api
+    look_and_publish()
+    print(ledger.deliver(engine(), slack_api("waybill_chat"), system="chat"))
+"""
+
+
+def test_a_task_broken_on_purpose_is_read_at_slack(airflow: Airflow, engine: Engine, slack: Slack) -> None:
+    output = airflow(textwrap.dedent(BROKEN_DAG) + "dag.test()\n" + textwrap.dedent(DELIVER))
+    (message,) = slack.messages
+    for part in ("step “breaks” failed", "ValueError", "The task breaks of broken_on_purpose failed", "Runbook"):
+        assert part in message.whole
+    assert "https://waybill.example.com/dags/broken_on_purpose/runs/" in message.text
+    assert "/tasks/breaks" in message.text
+    assert message.channel == "C-waybill-alerts"
+    assert "jane" not in message.whole
+    assert rows(engine, "select kind, count from alerts") == [{"kind": "task_failed", "count": 1}]
+    assert rows(engine, "select * from alert_problems") == []
+    assert TOKEN not in output
+
+
+def test_a_webhook_connection_works_as_well(airflow: Airflow, slack: Slack) -> None:
+    code = textwrap.dedent(BROKEN_DAG) + "dag.test()\n" + textwrap.dedent(DELIVER).replace("slack_api", "slack_webhook")
+    connection = json.dumps({"conn_type": "slackwebhook", "password": slack.webhook})
+    output = airflow(code, AIRFLOW_CONN_WAYBILL_CHAT=connection)  # type: ignore[call-arg]
+    (message,) = slack.messages
+    assert "ValueError" in message.whole
+    assert slack.webhook not in output
+
+
+def test_a_context_without_exception_and_without_run_still_alerts(airflow: Airflow, engine: Engine) -> None:
+    """The contexts of the DAG processor, built as it builds them: a killed task, a run that timed out, no last task."""
+    airflow(
+        textwrap.dedent(BROKEN_DAG)
+        + textwrap.dedent("""
+            import uuid
+            from unittest.mock import create_autospec
+            import structlog
+            from airflow.callbacks.callback_requests import DagCallbackRequest, TaskCallbackRequest
+            from airflow.dag_processing import processor
+            from airflow.dag_processing.dagbag import DagBag
+
+            bag = create_autospec(DagBag, instance=True)
+            bag.dags = {dag.dag_id: dag}
+            log = structlog.get_logger()
+            common = {"filepath": "x.py", "bundle_name": "dags", "bundle_version": None}
+            ti = {"id": str(uuid.uuid4()), "task_id": "breaks", "dag_id": dag.dag_id, "run_id": "killed", "try_number": 2,
+                  "dag_version_id": str(uuid.uuid4()), "map_index": -1}
+            processor._execute_task_callbacks(bag, TaskCallbackRequest(ti=ti, msg="killed", **common), log)
+            for reason in ("timed_out", "task_failure"):
+                processor._execute_dag_callbacks(
+                    bag, DagCallbackRequest(dag_id=dag.dag_id, run_id=reason, msg=reason, **common), log)
+        """)
+    )
+    found = rows(engine, "select kind, cause, facts->>'run_id' as run from alerts order by id")
+    assert found == [
+        {"kind": "task_failed", "cause": "", "run": "killed"},
+        {"kind": "run_failed", "cause": "timed_out", "run": "timed_out"},
+        {"kind": "run_failed", "cause": "task_failure", "run": "task_failure"},
+    ]
+    assert rows(engine, "select * from alert_problems") == []
+
+
+def test_a_missed_deadline_comes_through_both_routes_and_counts_once(airflow: Airflow, engine: Engine) -> None:
+    """The scheduler's own code makes the context; the triggerer's and the worker's own code make the calls."""
+    airflow("""
+        import asyncio, json
+        from datetime import datetime, timedelta, timezone
+        from airflow.sdk import DAG, task
+        from waybill.notifiers import deadline
+
+        with DAG("late_on_purpose", schedule=None, start_date=datetime(2026, 1, 1),
+                 deadline=deadline("lead_to_client", timedelta(minutes=1))) as dag:
+            @task
+            def waits(): ...
+            waits()
+
+        from airflow.models.deadline import Deadline
+        from airflow.sdk.execution_time.callback_supervisor import execute_callback
+        from airflow.triggers.callback import CallbackTrigger
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+        import structlog
+        dag.test()
+        with create_session() as session:
+            from airflow.models import DagRun
+            run = session.scalars(select(DagRun).where(DagRun.dag_id == dag.dag_id)).one()
+            run.state = "failed"
+            session.flush()
+            contexts = []
+            for alert in dag.deadline:
+                missed = Deadline(deadline_time=datetime.now(timezone.utc), callback=alert.callback, dagrun_id=run.id,
+                                  deadline_alert_id=None, dag_id=dag.dag_id)
+                session.add(missed); session.flush()
+                missed.handle_miss(session)
+                session.flush(); session.expire(missed.callback)
+                contexts.append((missed.callback.data["path"], missed.callback.data["kwargs"]))
+            session.rollback()
+        (async_path, async_kwargs), (sync_path, sync_kwargs) = contexts
+
+        async def run_trigger():
+            return [event async for event in CallbackTrigger(async_path, async_kwargs).run()]
+
+        events = asyncio.run(run_trigger())
+        assert events[-1].payload["state"] == "success", events
+        assert execute_callback(sync_path, sync_kwargs, "x.py", None, structlog.get_logger()) == (True, None)
+    """)
+    (alert,) = rows(engine, "select kind, workflow, cause, count, facts from alerts")
+    assert (alert["kind"], alert["workflow"], alert["cause"], alert["count"]) == (
+        "deadline_missed",
+        "lead_to_client",
+        "failed",
+        1,
+    )
+    assert alert["facts"]["dag_id"] == "late_on_purpose"
+    text_of = rows(engine, "select payload->>'text' as text from effects")[0]["text"]
+    assert "not slow, but over" in text_of
+    assert rows(engine, "select * from alert_problems") == []
+
+
+def test_a_callback_never_raises_and_its_failure_is_counted(airflow: Airflow, engine: Engine) -> None:
+    change(engine, "alter table alerts rename to alerts_away")
+    airflow(textwrap.dedent(BROKEN_DAG) + "dag.test()\n")
+    problems: list[dict[str, Any]] = rows(engine, "select part, error from alert_problems order by id")
+    assert problems[0]["part"] == "on_task_failure"
+    assert "ProgrammingError" in problems[0]["error"]
+
+
+def test_a_database_that_is_away_does_not_reach_the_task(airflow: Airflow) -> None:
+    output = airflow(
+        textwrap.dedent(BROKEN_DAG) + "dag.test()\n",
+        WAYBILL_DATABASE_URL="postgresql://127.0.0.1:9/none",  # type: ignore[call-arg]
+    )
+    assert "on_task_failure failed: OperationalError" in output
