@@ -1,87 +1,87 @@
-"""Leads with a known mix, so that every count at the end can be said before."""
+"""Puts leads where the step `segment` finds them, and runs the steps from there on."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
-COUNTRIES = ("DE", "FR", "ES", "US", "GB", "AT", "IT")
-INTERESTS = ("pricing", "demo", "support", "partnership", "newsletter", None)
+from sqlalchemy import Engine, text
+
+from include.cases import store
+from include.cases.model import Step, Work
+from include.cases.steps import Position, Tally, run_step
+from include.contracts.registry import contract
+from include.data.database import authored
+from include.domain.lead_to_client.crm import open_deals
+from include.integrations.steps import Plan, run_effect_step
+from include.integrations.systems import Mode, Provider
+from tests.support.work import receive
+
+WORKFLOW = "lead_to_client"
+LEAD: dict[str, Any] = {
+    "source": "website",
+    "email": "ada@example.org",
+    "email_key": "ada@example.org",
+    "first_name": "Ada",
+    "country": "DE",
+    "consent": True,
+    "match": "new",
+}
+_runs = itertools.count(1)
 
 
-@dataclass
-class KnownMix:
-    """Bodies for the source `website`, and what must become of them.
-
-    :param mails: leads that get a mail: new or known, consenting, with an address.
-    """
-
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    people: int = 0
-    merged: int = 0
-    quarantined: dict[str, int] = field(default_factory=dict)
-    mails: int = 0
-
-    @property
-    def finished(self) -> int:
-        """How many leads go through all steps."""
-        return self.people + self.merged
+def contact(engine: Engine, email: str = "ada@example.org", **more: Any) -> str:
+    """Add somebody to the directory, and return their id."""
+    values = {"email": email, "email_key": email, "first_name": "Ada", **more}
+    with engine.begin() as connection:
+        names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
+        return str(
+            connection.execute(
+                text(f"insert into directory_contacts ({names}) values ({places}) returning id"), values
+            ).scalar_one()
+        )
 
 
-def known_mix(total: int, seed: int = 1) -> KnownMix:
-    """Return `total` leads: of ten, seven new people, one known person again, one without consent, one unusable."""
-    chance = random.Random(seed)
-    mix = KnownMix()
-    consenting: list[dict[str, Any]] = []
-    for number in range(total):
-        kind = number % 10
-        if kind == 8 and consenting:
-            again = dict(chance.choice(consenting))
-            mix.bodies.append(again | {"message": f"again, {number}", "email": again["email"].upper()})
-            mix.merged += 1
-            mix.mails += 1
-        elif kind == 9:
-            _unusable(mix, number, seed)
-        else:
-            person = _person(chance, f"{seed}-{number}")
-            person["consent"] = kind != 7
-            mix.bodies.append(person)
-            mix.people += 1
-            if kind != 7:
-                consenting.append(person)
-                mix.mails += 1
-    return mix
+def add_leads(engine: Engine, *leads: Mapping[str, Any]) -> list[int]:
+    """Receive leads that are normalised already; each without a contact gets one of its own, and a deal."""
+    ids = receive(engine, len(leads), stage="segment")
+    with authored(engine, actor="system:test") as connection:
+        for case_id, lead in zip(ids, leads, strict=True):
+            values = {**LEAD, **lead, "case_id": case_id, "raw": "{}"}
+            values["contact_id"] = values.get("contact_id") or contact(engine)
+            names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
+            connection.execute(text(f"insert into leads ({names}) values ({places})"), values)
+        open_deals(connection, ids)
+    return ids
 
 
-def _person(chance: random.Random, number: str) -> dict[str, Any]:
-    """Somebody whom nobody else resembles: every name is made of the number."""
-    name = _word(number)
-    return {
-        "email": f"{name}@{name}-works.example.com",
-        "first_name": _word(number[::-1] + "f").title(),
-        "last_name": f"{name.title()}son",
-        "company": f"{name.title()} Works",
-        "website": f"https://{name}-works.example.com",
-        "country": chance.choice(COUNTRIES),
-        "company_size": chance.choice([5, 30, 120, 400, 2_000]),
-        "interest": chance.choice(INTERESTS),
-        "utm_source": chance.choice(["google", "linkedin", "newsletter"]),
-        "utm_campaign": chance.choice(["spring", "autumn"]),
-    }
+def claim(engine: Engine) -> Position:
+    """Claim all that is pending, for a new run."""
+    steps = contract(WORKFLOW).step_ids
+    run_id = f"run-{next(_runs)}"
+    claimed = store.claim(engine, workflow=WORKFLOW, steps=steps, run_id=run_id)
+    assert claimed is not None
+    return Position(WORKFLOW, steps, "segment", claimed.id, run_id)
 
 
-def _word(number: str) -> str:
-    """A pronounceable word that is different for each number and near to none of the others."""
-    chance = random.Random(f"word {number}")
-    return "".join(chance.choice("bdfgklmnprstvz") + chance.choice("aeiou") for _ in range(6))
+def at(position: Position, step: str) -> Position:
+    """The same claim at another step."""
+    return Position(position.workflow, position.steps, step, position.claim_id, position.run_id)
 
 
-def _unusable(mix: KnownMix, number: int, seed: int) -> None:
-    kinds: list[tuple[str, dict[str, Any]]] = [
-        ("email.invalid", {"email": "no address", "full_name": "Ann Nomail", "country": "DE"}),
-        ("country.unknown", {"email": f"q{seed}x{number}@example.com", "full_name": "Q", "country": "Atlantis"}),
-    ]
-    code, body = kinds[number // 10 % len(kinds)]
-    mix.bodies.append(body)
-    mix.quarantined[code] = mix.quarantined.get(code, 0) + 1
+def take(engine: Engine, position: Position, step: str, rule: Step) -> Tally:
+    """Run one step that changes nothing outside."""
+    return run_step(engine, at(position, step), rule)
+
+
+def send(engine: Engine, position: Position, step: str, plan: Plan, provider: Provider) -> Tally:
+    """Run one step with effects, at the system whose role the step's contract names."""
+    (system,) = contract(WORKFLOW).step(step).systems
+    return run_effect_step(engine, at(position, step), plan, provider, system=system, mode=Mode.LIVE)
+
+
+def again(engine: Engine, case_ids: list[int], rule: Any) -> None:
+    """Run a rule for cases wherever they stand, as a clear of its task would."""
+    with authored(engine, actor="system:test") as connection:
+        rule(Work(connection, WORKFLOW, "assign", 0, case_ids, "again"))

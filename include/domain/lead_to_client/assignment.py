@@ -322,7 +322,7 @@ def _lock_counters(connection: Connection, people: Roster) -> dict[str, Counter]
     )
     rows = connection.execute(
         text("""
-            select person, case when isfinite(day) then day end, assigned, last_turn
+            select person, day, assigned, last_turn
             from assignment_counters where person = any(:names) order by person for update"""),
         {"names": names},
     )

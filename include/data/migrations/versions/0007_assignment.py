@@ -11,9 +11,10 @@ UP = """
 -- one row a person: how many leads on `day`, and when in the order of all assignments the last one was
 create table assignment_counters (
     person    text primary key check (person <> ''),
-    day       date not null default '-infinity',
+    day       date,
     assigned  integer not null default 0 check (assigned >= 0),
-    last_turn bigint not null default 0 check (last_turn >= 0)
+    last_turn bigint not null default 0 check (last_turn >= 0),
+    constraint a_turn_has_a_day check ((day is null) = (last_turn = 0))
 );
 
 alter table leads add column assigned_by text
