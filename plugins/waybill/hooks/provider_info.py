@@ -1,0 +1,46 @@
+"""Tells Airflow of the connection type `hubspot`: its hook, and the fields of its form.
+
+Found through the entry point in `plugins/waybill_connections-1.dist-info`, which works like an installed package's
+for every process that has `plugins` on its PYTHONPATH from the start.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what Airflow's providers manager reads."""
+    return {
+        "package-name": "waybill-connections",
+        "name": "Waybill",
+        "description": "Connections of Waybill's outside systems",
+        "connection-types": [
+            {
+                "connection-type": "hubspot",
+                "hook-class-name": "waybill.hooks.hubspot.HubSpotHook",
+                "hook-name": "HubSpot",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port"],
+                    "relabeling": {
+                        "password": "Access token, or client secret",
+                        "login": "Client id (OAuth 2 only)",
+                        "host": "Address",
+                    },
+                    "placeholders": {"host": "https://api.hubapi.com", "password": "pat-eu1-…"},
+                },
+                "conn-fields": {
+                    "refresh_token": _field("Refresh token", "OAuth 2 only: the one the account gave", secret=True),
+                    "token_url": _field("Token address", "OAuth 2 only; HubSpot's own when empty"),
+                    "failover_url": _field("Second address", "Used while the first is down"),
+                    "rate_limit": _field("Rate limit", "Calls per seconds, such as 90/10s, for all processes together"),
+                    "timeout": _field("Time-out", "Seconds that an answer may take"),
+                },
+            }
+        ],
+    }
+
+
+def _field(label: str, description: str, *, secret: bool = False) -> dict[str, Any]:
+    schema = {"type": ["string", "null"], **({"format": "password"} if secret else {})}
+    return {"label": label, "description": description, "schema": schema}
