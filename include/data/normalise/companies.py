@@ -19,6 +19,8 @@ from publicsuffixlist import PublicSuffixList
 from include.data.normalise.text import fold, given
 
 _TERMS = prepare_default_terms()
+# Names that do not end in such a word, which most do not, need no further look.
+_LAST_WORDS = frozenset(words[-1] for _, words in _TERMS)
 _SUFFIXES = PublicSuffixList()
 # Pages of many companies: an address on them says nothing about whose it is.
 _SHARED = frozenset(
@@ -28,6 +30,7 @@ _SHARED = frozenset(
 )
 # Legal forms that stand in front, or that `cleanco` does not know.
 _FORM_IN_FRONT = re.compile(r"^(?:ooo|ооо|оао|зао|пао|тов|uab|s\.? ?a\.? ?r\.? ?l\.?)\s+", re.IGNORECASE)
+_FORM_BEHIND = re.compile(r"[\s,]+(?:s\.? ?[àa]\.? ?r\.? ?l\.?|lt[ée]e\.?|\(publ\))$", re.IGNORECASE)
 _FORM_OF_EAST_ASIA = re.compile(
     r"株式会社|有限会社|合同会社|有限责任公司|股份有限公司|有限公司|주식회사|[(（](?:株|有|주)[)）]|㈱"
 )
@@ -57,8 +60,10 @@ def _company(line: str) -> Company:
 
 def _key(line: str) -> str | None:
     whole = line[:500]
-    bare = _FORM_OF_EAST_ASIA.sub(" ", _FORM_IN_FRONT.sub("", whole)).strip()
+    bare = _FORM_OF_EAST_ASIA.sub(" ", _FORM_BEHIND.sub("", _FORM_IN_FRONT.sub("", whole))).strip()
     for _ in range(4):
+        if (fold(bare.rpartition(" ")[2]) or "").replace(" ", "") not in _LAST_WORDS:
+            break
         shorter = custom_basename(bare, _TERMS, suffix=True, prefix=False, middle=False).strip()
         if shorter == bare or not fold(shorter):
             break

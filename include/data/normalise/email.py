@@ -9,12 +9,18 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from include.data.normalise.text import given
 
 _GMAIL = frozenset({"gmail.com", "googlemail.com"})
 _LONGEST = 320  # characters: longer is no address, and need not be read
+# Addresses about which every standard agrees need no library: it would cost ten times as much.
+_ORDINARY = re.compile(
+    r"(?=.{1,64}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@((?:(?![a-z0-9]{2}--)[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?\.)+)([a-z]{2,24})"
+)
+_NOT_PUBLIC = frozenset(name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES)
+_LONGEST_ORDINARY = 200  # characters; near the limit of 254 the library counts
 _NAME_AND_ADDRESS = re.compile(r"[^<>]*<([^<>]+)>")
 
 
@@ -40,14 +46,23 @@ def email(value: object) -> Email | None:
 @lru_cache(50_000)
 def _email(line: str) -> Email | None:
     named = _NAME_AND_ADDRESS.fullmatch(line)
-    bare = (named[1] if named else line).strip().removeprefix("mailto:").strip("\"',;").strip()
+    bare = (named[1] if named else line).strip().removeprefix("mailto:").rstrip(",;").strip()
+    if bare[:1] in {'"', "'"} and bare[:1] == bare[-1:]:
+        bare = bare[1:-1]
+    bare = bare.lower()
+    ordinary = _ORDINARY.fullmatch(bare)
+    if ordinary and ordinary[2] not in _NOT_PUBLIC and len(bare) <= _LONGEST_ORDINARY:
+        return _of(*bare.split("@"))
     try:
-        read = validate_email(bare.lower(), check_deliverability=False)
+        read = validate_email(bare, check_deliverability=False)
     except (EmailNotValidError, ValueError):
         return None
     if not read.ascii_domain:
         return None
-    local, domain = read.local_part, read.ascii_domain
+    return _of(read.local_part, read.ascii_domain)
+
+
+def _of(local: str, domain: str) -> Email:
     return Email(f"{local}@{domain}", _key(local, domain), domain)
 
 

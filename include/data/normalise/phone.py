@@ -15,6 +15,7 @@ from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 from include.data.normalise.text import given
 
 _LONGEST = 60  # characters
+_LONGEST_E164 = 16  # characters, with the plus sign; some countries' patterns allow more
 _ONE_TO_NINE = tuple("123456789")
 _NATIONAL_ZERO = re.compile(r"\(0\)")
 
@@ -34,9 +35,14 @@ def phone_given(value: object) -> bool:
     return line is not None and any(unicodedata.digit(c, 0) > 0 for c in line)
 
 
-def country_of(number: str | None) -> str | None:
-    """Return the country (ISO 3166-1 alpha-2) of an E.164 number, or None where it is not one country's."""
-    return None if number is None else _country_of(number)
+def is_of_country(number: str, country: str) -> bool:
+    """Tell whether an E.164 number is of a country (ISO 3166-1 alpha-2), or may be, because it is of no single one."""
+    code = phonenumbers.country_code_for_region(country)
+    if not number.startswith(f"+{code}"):
+        return not code or _country_of(number) is None
+    if len(phonenumbers.region_codes_for_country_code(code)) == 1:
+        return True  # nearly every country; to take the number apart would cost twenty times as much
+    return _country_of(number) in {country, None}
 
 
 @lru_cache(50_000)
@@ -53,7 +59,8 @@ def _phone(line: str, country: str | None) -> str | None:
             international = _read("+" + digits, None)
             if international and not (number and _is_mobile(number) and not _is_mobile(international)):
                 number = international
-    return phonenumbers.format_number(number, PhoneNumberFormat.E164) if number else None
+    written = phonenumbers.format_number(number, PhoneNumberFormat.E164) if number else None
+    return written if written and len(written) <= _LONGEST_E164 else None
 
 
 def _read(plain: str, country: str | None) -> PhoneNumber | None:

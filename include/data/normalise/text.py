@@ -25,6 +25,7 @@ _NOTHING = frozenset(
     {"n/a", "n.a.", "#n/a", "none", "null", "nil", "nan", "undefined", "unknown", "[object object]", "k.a."}
     | {"keine angabe", "not applicable"}
 )
+_LONGEST_NOTHING = max(map(len, _NOTHING))
 _MARKS = re.compile("[\u0300-\u036f]")
 # Letters that have no decomposition in Unicode, and still count as the plain ones when names are compared.
 _PLAIN_LETTERS = str.maketrans(
@@ -38,6 +39,8 @@ def text(value: object) -> str | None:
 
     Numbers and booleans become their JSON notation, lists are joined by commas, objects are not read.
     """
+    if value is None:
+        return None
     if isinstance(value, str):
         return _line(value)
     plain = _as_text(value)
@@ -56,9 +59,13 @@ def paragraphs(value: object) -> str | None:
 def given(value: object) -> str | None:
     """Return `value` as one clean line, or None where it says that nothing was given (`n/a`, `-`, `null`)."""
     line = text(value)
-    if line is None or line.lower() in _NOTHING or not any(map(str.isalnum, line)):
-        return None
-    return line
+    return None if line is None or _says_nothing(line) else line
+
+
+def _says_nothing(line: str) -> bool:
+    if line[0].isalnum() and len(line) > _LONGEST_NOTHING:
+        return False
+    return line.lower() in _NOTHING or not any(map(str.isalnum, line))
 
 
 def fold(value: object) -> str | None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from email_validator import EmailNotValidError, validate_email
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from include.data.normalise.companies import company, domain
 from include.data.normalise.email import email
 from include.data.normalise.languages import language
 from include.data.normalise.names import name
-from include.data.normalise.phone import country_of, phone, phone_given
+from include.data.normalise.phone import is_of_country, phone, phone_given
 from include.data.normalise.places import codes, country, postal_code
 from include.data.normalise.text import fold, paragraphs, storable, text
 from include.data.normalise.text import given as was_given
@@ -68,6 +69,24 @@ def test_aliases_case_and_dots_do_not_change_a_gmail_key(local: str, alias: str)
     assert len({read.key for v in variants if (read := email(v))}) == 1
 
 
+@given(
+    st.one_of(
+        st.emails(
+            domains=st.sampled_from(["firma.de", "a.b-c.co.uk", "x.test", "localhost.local", "ab--c.de", "xn--a.de"])
+        ),
+        st.from_regex(r"[a-z0-9._+-]{1,66}@[a-z0-9.-]{1,66}\.[a-z]{1,6}", fullmatch=True),
+    )
+)
+@settings(max_examples=400)
+def test_the_short_way_for_ordinary_addresses_agrees_with_the_library(written: str) -> None:
+    try:
+        expected = validate_email(written.lower(), check_deliverability=False).ascii_email
+    except EmailNotValidError:
+        expected = None
+    read = email(written)
+    assert (read.address if read else None) == expected
+
+
 @given(texts, texts)
 def test_a_normalised_address_normalises_to_itself(local: str, host: str) -> None:
     read = email(f"{local}@{host}.de")
@@ -113,8 +132,25 @@ def test_a_number_is_e164_or_none_and_stays_what_it_is(written: str, where: str 
     if read is not None:
         assert re.fullmatch(r"\+[1-9]\d{4,14}", read)
         assert phone(read, where) == phone(read, None) == read
-        country_of(read)
+        if where in codes():
+            is_of_country(read, where)
     phone_given(written)
+
+
+@pytest.mark.parametrize(
+    ("number", "where", "expected"),
+    [
+        ("+49891234567", "DE", True),
+        ("+33142685300", "DE", False),
+        ("+12024561111", "US", True),
+        ("+14165550123", "US", False),
+        ("+14165550123", "CA", True),
+        ("+80012345678", "DE", True),
+        ("+441534440000", "GB", False),
+    ],
+)
+def test_a_number_is_known_to_be_of_a_country(number: str, where: str, expected: bool) -> None:
+    assert is_of_country(number, where) is expected
 
 
 @pytest.mark.parametrize("written", ["-", "n/a", "000", "", None, "none"])
@@ -167,6 +203,8 @@ def test_a_normalised_name_normalises_to_itself(first: str | None, last: str | N
         ("Société Générale S.A.", "Societe Generale"),
         ("Łódź Sp. z o.o.", "Lodz"),
         ("ООО Ромашка", "Ромашка"),
+        ("Lumière S.à r.l.", "Lumiere Sarl"),
+        ("Volvo AB (publ)", "Volvo"),
         ("株式会社日立", "日立"),
         ("Smith & Sons Ltd", "Smith + Sons Limited"),
     ],
@@ -242,7 +280,8 @@ def test_languages_become_tags(written: str, tag: str | None) -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [("yes", True), ("JA", True), ("Oui", True), ("on", True), ("1", True), (1, True), (True, True), ("Sí", True),
-     ("nein", False), ("off", False), (0, False), ("false", False), ("maybe", None), ("", None), (2, None), (None, None)],
+     ("nein", False), ("off", False), (0, False), ("false", False), ("maybe", None), ("", None), (2, None),
+     (None, None)],
 )  # fmt: skip
 def test_yes_and_no_in_several_languages(written: object, expected: bool | None) -> None:
     assert boolean(written) is expected
