@@ -68,9 +68,7 @@ class Calendar:
 
     def __post_init__(self) -> None:
         if not timedelta(0) <= self.opens < self.closes <= ONE_DAY:
-            raise ValueError(
-                f"business hours from {self.opens} to {self.closes} are not a span within one day"
-            )
+            raise ValueError(f"business hours from {self.opens} to {self.closes} are not a span within one day")
         if not self.workdays or not self.workdays <= frozenset(range(7)):
             raise ValueError("working days are numbers from 0 (Monday) to 6 (Sunday), at least one")
 
@@ -88,9 +86,7 @@ def calendar_of(country: str | None, region: str | None = None, zone: str | None
     try:
         clock = ZoneInfo(zone or _main_zone(code))
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise UnknownTimeZone(
-            f"there is no time zone {zone!r}; write an IANA name such as Europe/Berlin"
-        ) from error
+        raise UnknownTimeZone(f"there is no time zone {zone!r}; write an IANA name such as Europe/Berlin") from error
     weekend = _weekend(code)
     return Calendar(code, clock, _region(code, region), workdays=frozenset(range(7)) - weekend)
 
@@ -165,9 +161,7 @@ def between(start: datetime, end: datetime, calendar: Calendar) -> timedelta:
 
 def _check(moment: datetime, amount: timedelta) -> None:
     if moment.tzinfo is None:
-        raise ValueError(
-            f"{moment.isoformat()} has no time zone; business time needs to know whose clock it is"
-        )
+        raise ValueError(f"{moment.isoformat()} has no time zone; business time needs to know whose clock it is")
     if amount < timedelta(0):
         raise ValueError("an amount of business time cannot be negative; use the opposite function")
 
@@ -179,46 +173,42 @@ def _local_day(moment: datetime, calendar: Calendar) -> date:
 @lru_cache(maxsize=20_000)
 def _window(calendar: Calendar, day: date) -> tuple[datetime, datetime] | None:
     """Opening and closing of a day in UTC, or None on a day without work."""
-    if day.weekday() not in calendar.workdays or day in _holidays(
-        calendar.country, calendar.region, day.year
-    ):
+    if day.weekday() not in calendar.workdays or day in _holidays(calendar.country, calendar.region, day.year):
         return None
     midnight = datetime(day.year, day.month, day.day)
     opens, closes = (
-        (midnight + span).replace(tzinfo=calendar.zone).astimezone(UTC)
-        for span in (calendar.opens, calendar.closes)
+        (midnight + span).replace(tzinfo=calendar.zone).astimezone(UTC) for span in (calendar.opens, calendar.closes)
     )
     return opens, closes
 
 
 @cache
 def _holidays(country: str, region: str | None, year: int) -> frozenset[date]:
-    if not _is_known(country):
+    if _source(country) is None:
         return frozenset()
     return frozenset(holidays.country_holidays(country, subdiv=region, years=year))
 
 
 @cache
-def _is_known(country: str) -> bool:
-    return country in holidays.list_supported_countries(include_aliases=False)
+def _source(country: str) -> holidays.HolidayBase | None:
+    """What the holidays library has of a country; it loads that country alone."""
+    if len(country) != 2:
+        return None
+    try:
+        return holidays.country_holidays(country, years=())
+    except NotImplementedError:
+        return None
 
 
 def _region(country: str, region: str | None) -> str | None:
     """The region where the holidays library has it, else none: the whole country's holidays apply."""
-    if (
-        region
-        and _is_known(country)
-        and region in holidays.list_supported_countries(include_aliases=False)[country]
-    ):
-        return region
-    return None
+    source = _source(country)
+    return region if source is not None and region in source.subdivisions else None
 
 
-@cache
 def _weekend(country: str) -> frozenset[int]:
-    if not _is_known(country):
-        return frozenset({5, 6})
-    return frozenset(holidays.country_holidays(country, years=2026).weekend)
+    source = _source(country)
+    return frozenset({5, 6}) if source is None else frozenset(source.weekend)
 
 
 @cache

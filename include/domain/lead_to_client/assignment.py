@@ -221,13 +221,18 @@ class Desk:
     counters: dict[str, Counter] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        people = self.roster.people.items()
+        self._today = {name: person.today(self.now) for name, person in people}
+        self._absent = {name for name, person in people if person.is_absent(self.now)}
+        self._turn = max((counter.last_turn for counter in self.counters.values()), default=0)
+
     def assign(self, candidate: Candidate) -> Assignment:
         """Choose an owner; there always is one."""
         market, territory = self.roster.locate(candidate.place)
         person, how = self._choose(candidate, self.roster.markets[market], territory)
-        turn = 1 + max((counter.last_turn for counter in self.counters.values()), default=0)
-        counter = self.counters.setdefault(person, Counter())
-        counter.count(self.roster.people[person].today(self.now), turn)
+        self._turn += 1
+        self.counters.setdefault(person, Counter()).count(self._today[person], self._turn)
         if candidate.contact is not None and how != "stand_in":
             self.owners.setdefault(candidate.contact, person)
         return Assignment(candidate.case_id, market, territory.id, person, how)
@@ -235,7 +240,7 @@ class Desk:
     def _choose(self, candidate: Candidate, market: Market, territory: Territory) -> tuple[str, How]:
         earlier = self.owners.get(candidate.contact) if candidate.contact is not None else None
         known = earlier if earlier in self.roster.people else None
-        if known is not None and not self.roster.people[known].is_absent(self.now):
+        if known is not None and known not in self._absent:
             return known, "earlier_owner"
         waiting = [(self._load(name), name) for name in territory.members if self._is_free(name)]
         if not waiting:
@@ -243,13 +248,15 @@ class Desk:
         return min(waiting)[1], "turn" if known is None else "stand_in"
 
     def _is_free(self, name: str) -> bool:
-        person = self.roster.people[name]
-        given = self.counters.get(name, Counter()).on(person.today(self.now))
-        return not person.is_absent(self.now) and given < person.capacity
+        return name not in self._absent and self._given(name) < self.roster.people[name].capacity
 
     def _load(self, name: str) -> tuple[float, int]:
-        person, counter = self.roster.people[name], self.counters.get(name, Counter())
-        return counter.on(person.today(self.now)) / person.capacity, counter.last_turn
+        counter = self.counters.get(name)
+        return self._given(name) / self.roster.people[name].capacity, counter.last_turn if counter else 0
+
+    def _given(self, name: str) -> int:
+        counter = self.counters.get(name)
+        return counter.on(self._today[name]) if counter else 0
 
 
 def load(path: Path = FILE) -> Roster:
