@@ -108,9 +108,7 @@ class Table(_Strict):
         for row in rows:
             if row.segment not in self.segments:
                 known = ", ".join(self.segments)
-                raise ValueError(
-                    f"rule {row.id!r}: there is no segment {row.segment!r}; write one of: {known}"
-                )
+                raise ValueError(f"rule {row.id!r}: there is no segment {row.segment!r}; write one of: {known}")
         return self
 
     def words(self, condition: Sequence[str]) -> frozenset[str]:
@@ -140,9 +138,7 @@ def load(path: Path = FILE) -> Table:
     except ValidationError as error:
         places = [".".join(str(part) for part in fault["loc"]) for fault in error.errors()]
         texts = [fault["msg"].removeprefix("Value error, ") for fault in error.errors()]
-        faults = "; ".join(
-            f"{place}: {text}" if place else text for place, text in zip(places, texts, strict=True)
-        )
+        faults = "; ".join(f"{place}: {text}" if place else text for place, text in zip(places, texts, strict=True))
         raise DocumentError(f"{path.name}: {faults}") from None
 
 
@@ -159,9 +155,7 @@ def decide(frame: pd.DataFrame, rules: Table | None = None) -> pd.DataFrame:
     :returns: a frame with the same index.
     """
     known = rules or table()
-    columns = {name: _numbers(frame, name) for name in NUMBERS} | {
-        name: _words(frame, name) for name in WORDS
-    }
+    columns = {name: _numbers(frame, name) for name in NUMBERS} | {name: _words(frame, name) for name in WORDS}
     rows: list[Default] = [*known.rules, known.default]
     chosen = np.full(len(frame), len(known.rules))
     for number in reversed(range(len(known.rules))):
@@ -233,9 +227,7 @@ def segment(work: Work) -> None:
         },
     )
     for (name, rule), rows in frame["case_id"].groupby([decided["segment"], decided["segment_rule"]]):
-        store.record(
-            work.connection, "decided", rows.tolist(), {"decision": "segment", "rule": rule, "segment": name}
-        )
+        store.record(work.connection, "decided", rows.tolist(), {"decision": "segment", "rule": rule, "segment": name})
 
 
 def combinations(known: Table) -> set[int]:

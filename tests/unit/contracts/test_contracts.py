@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import yaml
 
 from include.contracts import generate
 from include.contracts.__main__ import main
+from include.contracts.documents import read
+from include.contracts.generate import ROOT
 from include.contracts.registry import (
     FOLDER,
     ContractError,
@@ -174,3 +178,31 @@ def test_a_dags_page_tells_whom_to_call_at_night():
 def test_the_command_line_checks(capsys):
     assert main(["check"]) == 0
     assert "in order" in capsys.readouterr().out
+
+
+def test_contracts_name_the_sources_that_there_are():
+    sources = read(ROOT / "include/intake/sources.yaml")["sources"]
+    for entry in contracts().values():
+        there = {name for name, source in sources.items() if source["workflow"] == entry.workflow}
+        assert set(entry.sources) == there, f"{entry.workflow}: write these under `sources`: {sorted(there)}"
+
+
+@pytest.mark.parametrize("workflow", ["lead_to_client", "deal_to_client"])
+def test_every_reason_that_a_step_gives_says_what_to_do(workflow):
+    files = [*(ROOT / "include/domain" / workflow).glob("*.py"), ROOT / "include/intake/mapping.py"]
+    codes = {code for file in files for code in reason_codes(ast.parse(file.read_text()))}
+    assert codes
+    unknown = {code for code in codes if contract(workflow).exception(code) is None}
+    assert not unknown, f"write these under `exceptions` of {workflow}.yaml, with what to do: {sorted(unknown)}"
+
+
+def reason_codes(tree: ast.AST) -> Iterator[str]:
+    """The codes in the calls of Reason(code, …) and meta(code, …) and holds(column, code, …)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            place = {"Reason": 0, "meta": 0, "holds": 1}.get(node.func.id)
+            code = node.args[place] if place is not None and len(node.args) > place else None
+            if isinstance(code, ast.JoinedStr):
+                yield "".join(part.value if isinstance(part, ast.Constant) else "any" for part in code.values)
+            elif isinstance(code, ast.Constant):
+                yield code.value

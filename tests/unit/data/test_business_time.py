@@ -12,17 +12,12 @@ from hypothesis import strategies as st
 from include.data.business_time import Calendar, add, between, calendar_of, is_open, subtract
 
 BERLIN = ZoneInfo("Europe/Berlin")
-ROUND_THE_CLOCK = Calendar(
-    "", BERLIN, opens=timedelta(0), closes=timedelta(hours=24), workdays=frozenset(range(7))
-)
+ROUND_THE_CLOCK = Calendar("", BERLIN, opens=timedelta(0), closes=timedelta(hours=24), workdays=frozenset(range(7)))
 
 calendars = st.sampled_from(
-    [calendar_of(code) for code in ("DE", "US", "AE", "IL", "JP", "ZZ")]
-    + [calendar_of("DE", "BY"), ROUND_THE_CLOCK]
+    [calendar_of(code) for code in ("DE", "US", "AE", "IL", "JP", "ZZ")] + [calendar_of("DE", "BY"), ROUND_THE_CLOCK]
 )
-moments = st.datetimes(
-    min_value=datetime(2025, 1, 1), max_value=datetime(2027, 12, 31), timezones=st.just(UTC)
-)
+moments = st.datetimes(min_value=datetime(2025, 1, 1), max_value=datetime(2027, 12, 31), timezones=st.just(UTC))
 amounts = st.timedeltas(min_value=timedelta(0), max_value=timedelta(hours=80))
 
 
