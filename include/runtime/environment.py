@@ -139,7 +139,7 @@ def _makers() -> dict[str, Callable[[], str]]:
         "AIRFLOW__API__SECRET_KEY": _token,
         "AIRFLOW__API_AUTH__JWT_SECRET": _token,
         "WAYBILL_ADMIN_PASSWORD": _password,
-        "WAYBILL_SECRET_KEY": _token,
+        "WAYBILL_SECRET_KEY": _fernet_key,
         **dict.fromkeys(secret_variables(), _signing_secret),
     }
 

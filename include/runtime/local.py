@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def up(home: Home, say: Say) -> None:
         names = [program.name for program in airflow_programs()]
         states = supervisor.states()
         running = bool(states) and states["api-server"]["statename"] == "RUNNING"
+        began = datetime.min.replace(tzinfo=UTC) if running else datetime.now(UTC)
         if not running:
             health.refuse_taken_port(home)
         start_database(home, say)
@@ -83,7 +85,7 @@ def up(home: Home, say: Say) -> None:
             _migrate(home)
             say("Starting Airflow")
         supervisor.ensure_running(names)
-        _wait_for_health(home, supervisor)
+        _wait_for_health(home, supervisor, began)
 
 
 def database(home: Home, say: Say) -> str:
@@ -154,7 +156,8 @@ def dag_files() -> set[str]:
     }
 
 
-def _wait_for_health(home: Home, supervisor: Supervisor) -> None:
+def _wait_for_health(home: Home, supervisor: Supervisor, began: datetime) -> None:
+    """Wait for health and for the DAGs; what was wrong with a DAG before `began` may have been mended since."""
     deadline = time.monotonic() + HEALTH_SECONDS
     password = admin_password(home)
     missing: set[str] | str = "the API server"
@@ -169,7 +172,7 @@ def _wait_for_health(home: Home, supervisor: Supervisor) -> None:
             try:
                 with health.client(home, password) as api:
                     missing = dag_files() - health.parsed_files(api)
-                    _refuse_broken_dags(api)
+                    _refuse_broken_dags(api, began)
             except httpx.HTTPError as error:
                 missing = str(error)
             if not missing:
@@ -182,8 +185,12 @@ def _wait_for_health(home: Home, supervisor: Supervisor) -> None:
     )
 
 
-def _refuse_broken_dags(api: httpx.Client) -> None:
-    errors = health.import_errors(api)
+def _refuse_broken_dags(api: httpx.Client, began: datetime) -> None:
+    errors = [
+        error
+        for error in health.import_errors(api)
+        if datetime.fromisoformat(error["timestamp"].replace("Z", "+00:00")) >= began
+    ]
     if errors:
         first = errors[0]
         raise RuntimeProblem(f"Airflow cannot read {first['filename']}:\n{first['stack_trace'].strip()[-1500:]}")
