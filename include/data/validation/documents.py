@@ -65,7 +65,7 @@ def publish(
     suite = re.sub(r"[^a-z0-9_]", "_", str(outcome.suite_name).lower())[:60]
     run = re.sub(r"[^a-zA-Z0-9_-]", "_", run_id)[:80] or "run"
     page = pages / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{suite}-{run}.html"
-    _replace(page, _rendered(outcome))
+    _replace(page, rendered(outcome))
     for old in sorted(_pages(pages), reverse=True)[kept:]:
         old.unlink(missing_ok=True)
     _replace(pages.parent / "index.html", _index(sorted(_pages(pages), reverse=True)))
@@ -76,7 +76,8 @@ def _pages(pages: Path) -> list[Path]:
     return [path for path in pages.iterdir() if PAGE_NAME.fullmatch(path.name)]
 
 
-def _rendered(outcome: ExpectationSuiteValidationResult) -> str:
+def rendered(outcome: ExpectationSuiteValidationResult) -> str:
+    """Return the page of one validation as HTML that loads nothing from elsewhere."""
     renderer: Any = import_module("great_expectations.render.renderer.page_renderer")
     view: Any = import_module("great_expectations.render.view")
     document = renderer.ValidationResultsPageRenderer().render(_shortened(outcome))

