@@ -22,6 +22,7 @@ from include.environment import current
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
 from include.monitoring.messages import Alert, Kind, Links, Message, Names, Numbers, recovery, render
+from include.monitoring.touched import touched
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ class Alerts:
         )
         if row["posts"]:
             alert = _alert(row)
-            numbers = self._numbers(connection, alert)
+            numbers = touched(connection, alert)
             self._write(connection, [self._post(alert, numbers)])
             self._told(connection, [alert])
         return Raised(row["id"], new=row["count"] == 1, counted=True)
@@ -216,7 +217,7 @@ class Alerts:
         )
         if row is not None:
             alert = _alert(row)
-            self._write(connection, [self._post(alert, self._numbers(connection, alert))])
+            self._write(connection, [self._post(alert, touched(connection, alert))])
 
     def reported(self, kind: Kind, trouble: Trouble) -> bool:
         """Tell whether an alert of `kind` counts something of the same run already."""
@@ -319,7 +320,7 @@ class Alerts:
         if state == "dead":
             return self._mail_recovery(connection, alert) if resolved and row["mailed"] else []
         if state == "pending" or (state == "failed" and resolved):
-            numbers = self._numbers(connection, alert)
+            numbers = touched(connection, alert)
             effects = [self._post(alert, numbers)]
             return effects + (self._mail_recovery(connection, alert) if resolved and row["mailed"] else [])
         if state != "sent":
@@ -332,7 +333,7 @@ class Alerts:
             return None
         replaces = former is not None and former[0] == "pending"
         key = row["update_key"] if replaces else f"{_prefix(alert)}/update_message/{alert.version}"
-        numbers = self._numbers(connection, alert)
+        numbers = touched(connection, alert)
         shown = former[1] if former else row["post_count"]
         effects = [self._update(alert, numbers, key, row["post_answer"] or {}, shown)]
         if resolved:
@@ -366,7 +367,7 @@ class Alerts:
             effects = []
             for row in rows:
                 alert = _alert(row)
-                message = render(alert, self._numbers(connection, alert), _names(alert), self._links)
+                message = render(alert, touched(connection, alert), _names(alert), self._links)
                 effects.append(
                     _mail(alert, message, f"{_prefix(alert)}/send_mail", "The chat does not take this alert.")
                 )
@@ -426,72 +427,8 @@ class Alerts:
         return _chat(alert, message, operation="post_message", key=key, target=f"{_target(alert)}/recovered")
 
     def _mail_recovery(self, connection: Connection, alert: Alert) -> list[Effect]:
-        message = recovery(alert, self._numbers(connection, alert), _names(alert), self._links)
+        message = recovery(alert, touched(connection, alert), _names(alert), self._links)
         return [_mail(alert, message, f"{_prefix(alert)}/recovered/send_mail", "")]
-
-    def _numbers(self, connection: Connection, alert: Alert) -> Numbers:
-        """Count whom the alert touches, now; a run's cases are counted once, before they go back."""
-        if alert.kind in (Kind.CASES_QUARANTINED, Kind.EFFECTS_DEAD):
-            return _subjects(connection, alert)
-        if alert.kind == Kind.SYSTEM_DOWN:
-            return _waiting_for(connection, alert)
-        found = connection.execute(
-            text("""
-                select cases.id from cases join claims on claims.id = cases.claim_id
-                where cases.state = 'running' and claims.workflow = :workflow and claims.run_id = :run_id
-                order by cases.id"""),
-            {"workflow": alert.workflow, "run_id": alert.facts.get("run_id") or ""},
-        )
-        ids = list(found.scalars())
-        kept = alert.facts.get("touched") or {"cases": 0, "examples": []}
-        if len(ids) > kept["cases"]:
-            kept = {"cases": len(ids), "examples": ids[:5]}
-            connection.execute(
-                text("update alerts set facts = facts || :kept where id = :id"),
-                {"kept": Jsonb({"touched": kept}), "id": alert.id},
-            )
-        return Numbers(cases=kept["cases"], remaining=len(ids), examples=kept["examples"])
-
-
-def _subjects(connection: Connection, alert: Alert) -> Numbers:
-    if alert.kind == Kind.EFFECTS_DEAD:
-        effects, cases, examples = connection.execute(
-            text("""
-                select count(*), count(distinct e.case_id),
-                       (array_agg(distinct e.case_id) filter (where e.case_id is not null))[1 : 5]
-                from alert_subjects s join effects e on e.id = s.subject_id
-                where s.alert_id = :id and s.what = 'effect'"""),
-            {"id": alert.id},
-        ).one()
-        return Numbers(cases=cases, remaining=cases, examples=examples or (), effects=effects)
-    cases, remaining, examples = connection.execute(
-        text("""
-            select count(distinct c.id), count(distinct c.id) filter (where c.state = 'quarantined'),
-                   (array_agg(distinct c.id) filter (where c.state = 'quarantined'))[1 : 5]
-            from alert_subjects s join cases c on c.id = s.subject_id
-            where s.alert_id = :id and s.what = 'case'"""),
-        {"id": alert.id},
-    ).one()
-    reasons = connection.execute(
-        text("""
-            select reason->>'code', count(distinct c.id)
-            from alert_subjects s join cases c on c.id = s.subject_id and c.state = 'quarantined',
-                 jsonb_array_elements(c.reasons) as reason
-            where s.alert_id = :id and s.what = 'case' group by 1"""),
-        {"id": alert.id},
-    )
-    return Numbers(cases, remaining, examples or (), {row[0]: row[1] for row in reasons})
-
-
-def _waiting_for(connection: Connection, alert: Alert) -> Numbers:
-    effects, cases, examples = connection.execute(
-        text("""
-            select count(*), count(distinct case_id),
-                   (array_agg(distinct case_id) filter (where case_id is not null))[1 : 5]
-            from effects where system = :system and state in ('pending', 'failed', 'unknown', 'sending')"""),
-        {"system": alert.cause},
-    ).one()
-    return Numbers(cases=cases, remaining=cases, examples=examples or (), effects=effects)
 
 
 def _alert(row: RowMapping) -> Alert:

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine, text
 
-from include.cases.model import Reason, StepResult, Work
 from include.cases import store
+from include.cases.model import Reason, StepResult, Work
 from include.cases.steps import Position, run_step
 from include.contracts.registry import contract
 from include.integrations import ledger
@@ -34,6 +34,11 @@ def failure(number: int = 1, *, step: str = "update_crm", cause: str = "ConnectE
         dag_id="lead_to_client", run_id=run_id,
         facts={"dag_id": "lead_to_client", "run_id": run_id, "task_id": step, "try_number": 5},
     )  # fmt: skip
+
+
+def upsert(case_id: int) -> Effect:
+    key = f"lead_to_client/{case_id}/update_crm/upsert_contact/x"
+    return Effect(key, "crm", "upsert_contact", case_id, "update_crm", "x", {})
 
 
 def set_aside(engine: Engine, cases: int, reason: Reason, step: str = "validate") -> list[int]:
@@ -254,10 +259,9 @@ def test_effects_given_up_are_told_with_their_cases_and_not_twice_as_cases_set_a
     with engine.begin() as connection:
         ledger.write(
             connection,
-            [Effect(f"lead_to_client/{i}/update_crm/upsert_contact/x", "crm", "upsert_contact", i, "update_crm", "x", {})
-             for i in ids],
+            [upsert(case_id) for case_id in ids],
             Mode.LIVE,
-        )  # fmt: skip
+        )
         connection.execute(text("update effects set state = 'dead', error = 'anna@example.com is refused'"))
     minute()
     minute()
@@ -277,14 +281,12 @@ def test_a_system_that_nothing_reaches_is_one_alert_which_heals(
     with engine.begin() as connection:
         ledger.write(
             connection,
-            [Effect(f"lead_to_client/{i}/update_crm/upsert_contact/x", "crm", "upsert_contact", i, "update_crm", "x", {})
-             for i in ids],
+            [upsert(case_id) for case_id in ids],
             Mode.LIVE,
-        )  # fmt: skip
+        )
         connection.execute(
-            text(
-                "update effects set state = 'failed', error = 'away', attempts = 4, created_at = now() - interval '1 hour'"
-            )
+            text("""update effects set state = 'failed', error = 'away', attempts = 4,
+                                        created_at = now() - interval '1 hour'""")
         )
     for _ in range(3):
         minute()
@@ -312,14 +314,9 @@ def test_a_failed_step_heals_when_later_cases_pass_it(engine: Engine, alerts: Al
 
 
 def test_the_webhooks_address_and_the_token_stay_out_of_the_database_and_the_logs(
-    engine: Engine,
-    alerts: Alerts,
-    slack: Slack,
-    webhook: SlackWebhook,
-    minute: Minute,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
+    engine: Engine, alerts: Alerts, webhook: SlackWebhook, minute: Minute, request: pytest.FixtureRequest
 ) -> None:
+    slack, caplog, capfd = map(request.getfixturevalue, ("slack", "caplog", "capfd"))
     caplog.set_level(0)
     slack.faults = [(404, f"no_service {slack.webhook}", {}), (500, slack.webhook, {})]
     alerts.raise_alert(failure())

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,47 @@ from tests.standins.slack import TOKEN, Slack
 from tests.support.work import change, rows
 
 ROOT = Path(__file__).parents[3]
-Airflow = Callable[[str], str]
+Airflow = Callable[..., str]
 pytestmark = pytest.mark.airflow
 
 
+BROKEN_DAG = """
+from datetime import datetime
+from airflow.sdk import DAG, task
+from waybill.notifiers import DAG_CALLBACKS, DEFAULT_CALLBACKS
+
+with DAG("broken_on_purpose", schedule=None, start_date=datetime(2026, 1, 1), default_args=DEFAULT_CALLBACKS,
+         **DAG_CALLBACKS) as dag:
+    @task
+    def breaks():
+        raise ValueError("jane.doe@example.com is not a number")
+    breaks()
+"""
+LATE_DAG = """
+from datetime import datetime, timedelta
+from airflow.sdk import DAG, task
+from waybill.notifiers import deadline
+
+with DAG("late_on_purpose", schedule=None, start_date=datetime(2026, 1, 1),
+         deadline=deadline("lead_to_client", timedelta(hours=1))) as dag:
+    @task
+    def waits(): ...
+    waits()
+"""
+BREAK = """
+from broken_on_purpose import dag
+dag.test()
+"""
+
+
 @pytest.fixture(scope="module")
-def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("airflow")
+    (home / "dags").mkdir()
+    (home / "dags" / "broken_on_purpose.py").write_text(BROKEN_DAG)
+    (home / "dags" / "late_on_purpose.py").write_text(LATE_DAG)
     _run(home, ["-m", "airflow", "db", "migrate"], {})
-    yield home
+    return home
 
 
 def _run(home: Path, arguments: list[str], extra: dict[str, str]) -> str:
@@ -40,7 +72,7 @@ def _run(home: Path, arguments: list[str], extra: dict[str, str]) -> str:
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "plugins"))),
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "plugins"), str(home / "dags"))),
         "WAYBILL_BASE_URL": "https://waybill.example.com",
         **extra,
     }
@@ -78,18 +110,6 @@ def airflow(airflow_home: Path, database_url: URL, slack: Slack, tmp_path: Path)
     return run
 
 
-BROKEN_DAG = """
-    from datetime import datetime
-    from airflow.sdk import DAG, task
-    from waybill.notifiers import DAG_CALLBACKS, DEFAULT_CALLBACKS
-
-    with DAG("broken_on_purpose", schedule=None, start_date=datetime(2026, 1, 1), default_args=DEFAULT_CALLBACKS,
-             **DAG_CALLBACKS) as dag:
-        @task
-        def breaks():
-            raise ValueError("jane.doe@example.com is not a number")
-        breaks()
-"""
 DELIVER = """
     from include.data.database import engine
     from waybill.alert_delivery import look_and_publish
@@ -101,7 +121,7 @@ DELIVER = """
 
 
 def test_a_task_broken_on_purpose_is_read_at_slack(airflow: Airflow, engine: Engine, slack: Slack) -> None:
-    output = airflow(textwrap.dedent(BROKEN_DAG) + "dag.test()\n" + textwrap.dedent(DELIVER))
+    output = airflow(BREAK + textwrap.dedent(DELIVER))
     (message,) = slack.messages
     for part in ("step “breaks” failed", "ValueError", "The task breaks of broken_on_purpose failed", "Runbook"):
         assert part in message.whole
@@ -115,9 +135,9 @@ def test_a_task_broken_on_purpose_is_read_at_slack(airflow: Airflow, engine: Eng
 
 
 def test_a_webhook_connection_works_as_well(airflow: Airflow, slack: Slack) -> None:
-    code = textwrap.dedent(BROKEN_DAG) + "dag.test()\n" + textwrap.dedent(DELIVER).replace("slack_api", "slack_webhook")
+    code = BREAK + textwrap.dedent(DELIVER).replace("slack_api", "slack_webhook")
     connection = json.dumps({"conn_type": "slackwebhook", "password": slack.webhook})
-    output = airflow(code, AIRFLOW_CONN_WAYBILL_CHAT=connection)  # type: ignore[call-arg]
+    output = airflow(code, AIRFLOW_CONN_WAYBILL_CHAT=connection)
     (message,) = slack.messages
     assert "ValueError" in message.whole
     assert slack.webhook not in output
@@ -126,9 +146,9 @@ def test_a_webhook_connection_works_as_well(airflow: Airflow, slack: Slack) -> N
 def test_a_context_without_exception_and_without_run_still_alerts(airflow: Airflow, engine: Engine) -> None:
     """The contexts of the DAG processor, built as it builds them: a killed task, a run that timed out, no last task."""
     airflow(
-        textwrap.dedent(BROKEN_DAG)
-        + textwrap.dedent("""
+        """
             import uuid
+            from broken_on_purpose import dag
             from unittest.mock import create_autospec
             import structlog
             from airflow.callbacks.callback_requests import DagCallbackRequest, TaskCallbackRequest
@@ -139,13 +159,13 @@ def test_a_context_without_exception_and_without_run_still_alerts(airflow: Airfl
             bag.dags = {dag.dag_id: dag}
             log = structlog.get_logger()
             common = {"filepath": "x.py", "bundle_name": "dags", "bundle_version": None}
-            ti = {"id": str(uuid.uuid4()), "task_id": "breaks", "dag_id": dag.dag_id, "run_id": "killed", "try_number": 2,
-                  "dag_version_id": str(uuid.uuid4()), "map_index": -1}
+            ti = {"id": str(uuid.uuid4()), "task_id": "breaks", "dag_id": dag.dag_id, "run_id": "killed",
+                  "try_number": 2, "dag_version_id": str(uuid.uuid4()), "map_index": -1}
             processor._execute_task_callbacks(bag, TaskCallbackRequest(ti=ti, msg="killed", **common), log)
             for reason in ("timed_out", "task_failure"):
                 processor._execute_dag_callbacks(
                     bag, DagCallbackRequest(dag_id=dag.dag_id, run_id=reason, msg=reason, **common), log)
-        """)
+        """
     )
     found = rows(engine, "select kind, cause, facts->>'run_id' as run from alerts order by id")
     assert found == [
@@ -160,16 +180,8 @@ def test_a_missed_deadline_comes_through_both_routes_and_counts_once(airflow: Ai
     """The scheduler's own code makes the context; the triggerer's and the worker's own code make the calls."""
     airflow("""
         import asyncio, json
-        from datetime import datetime, timedelta, timezone
-        from airflow.sdk import DAG, task
-        from waybill.notifiers import deadline
-
-        with DAG("late_on_purpose", schedule=None, start_date=datetime(2026, 1, 1),
-                 deadline=deadline("lead_to_client", timedelta(minutes=1))) as dag:
-            @task
-            def waits(): ...
-            waits()
-
+        from datetime import datetime, timezone
+        from late_on_purpose import dag
         from airflow.models.deadline import Deadline
         from airflow.sdk.execution_time.callback_supervisor import execute_callback
         from airflow.triggers.callback import CallbackTrigger
@@ -215,7 +227,7 @@ def test_a_missed_deadline_comes_through_both_routes_and_counts_once(airflow: Ai
 
 def test_a_callback_never_raises_and_its_failure_is_counted(airflow: Airflow, engine: Engine) -> None:
     change(engine, "alter table alerts rename to alerts_away")
-    airflow(textwrap.dedent(BROKEN_DAG) + "dag.test()\n")
+    airflow(BREAK)
     problems: list[dict[str, Any]] = rows(engine, "select part, error from alert_problems order by id")
     assert problems[0]["part"] == "on_task_failure"
     assert "ProgrammingError" in problems[0]["error"]
@@ -223,7 +235,7 @@ def test_a_callback_never_raises_and_its_failure_is_counted(airflow: Airflow, en
 
 def test_a_database_that_is_away_does_not_reach_the_task(airflow: Airflow) -> None:
     output = airflow(
-        textwrap.dedent(BROKEN_DAG) + "dag.test()\n",
-        WAYBILL_DATABASE_URL="postgresql://127.0.0.1:9/none",  # type: ignore[call-arg]
+        BREAK,
+        WAYBILL_DATABASE_URL="postgresql://127.0.0.1:9/none",
     )
     assert "on_task_failure failed: OperationalError" in output

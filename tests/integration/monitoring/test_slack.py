@@ -38,23 +38,23 @@ def test_retry_after_is_honoured_and_the_rest_of_the_batch_is_left_alone(slack: 
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "permanent", "waits"),
+    ("status", "body", "expected"),
     [
-        (400, "no_text", True, False),
-        (404, "no_service", False, True),
-        (410, "channel_is_archived", False, True),
-        (403, "action_prohibited", False, True),
-        (429, "", False, True),
-        (500, "<html>boom</html>", False, False),
+        (400, "no_text", (True, False)),
+        (404, "no_service", (False, True)),
+        (410, "channel_is_archived", (False, True)),
+        (403, "action_prohibited", (False, True)),
+        (429, "", (False, True)),
+        (500, "<html>boom</html>", (False, False)),
     ],
 )
 def test_a_webhooks_refusals_say_whether_trying_again_helps(
-    slack: Slack, webhook: SlackWebhook, status: int, body: str, permanent: bool, waits: bool
+    slack: Slack, webhook: SlackWebhook, status: int, body: str, expected: tuple[bool, bool]
 ) -> None:
     slack.faults = [(status, body, {})] * 2
     (outcome,) = webhook.apply("post_message", effects())
     assert isinstance(outcome, Failed)
-    assert (outcome.permanent, outcome.retry_after is not None) == (permanent, waits)
+    assert (outcome.permanent, outcome.retry_after is not None) == expected
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ NAMES = Names("Lead to client", "Update the CRM")
 def alert(kind: str = Kind.TASK_FAILED, *, cause: str = "ConnectError", state: str = "open", **facts: object) -> Alert:
     now = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)
     return Alert(
-        7, kind, "lead_to_client", "update_crm", cause, "lead_to_client", "revenue_operations", "#ops", "ops@example.com",
-        state, "mended" if state == "resolved" else None, 1, 1, 1, now, now,
+        7, kind, "lead_to_client", "update_crm", cause, "lead_to_client", "revenue_operations", "#ops",
+        "ops@example.com", state, "mended" if state == "resolved" else None, 1, 1, 1, now, now,
         {"dag_id": "lead_to_client", "run_id": "manual__2026-11-21T01:00:00+00:00", **facts},
     )  # fmt: skip
 
