@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -85,3 +87,15 @@ def again(engine: Engine, case_ids: list[int], rule: Any) -> None:
     """Run a rule for cases wherever they stand, as a clear of its task would."""
     with authored(engine, actor="system:test") as connection:
         rule(Work(connection, WORKFLOW, "assign", 0, case_ids, "again"))
+
+
+def at_once(batches: Sequence[list[int]], run: Callable[[list[int]], object]) -> None:
+    """Do the same with every batch, all at the same time; the first error is raised."""
+    start = threading.Barrier(len(batches))
+
+    def go(ids: list[int]) -> None:
+        start.wait(30)
+        run(ids)
+
+    with ThreadPoolExecutor(len(batches)) as pool:
+        list(pool.map(go, batches))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from datetime import UTC, date, datetime
 
@@ -13,7 +12,7 @@ from include.data.business_time import between
 from include.data.database import authored
 from include.domain.lead_to_client.assignment import Roster, assign, roster
 from include.domain.lead_to_client.segments import segment
-from tests.support.leads import WORKFLOW, add_leads, again, claim, contact, take
+from tests.support.leads import WORKFLOW, add_leads, again, at_once, claim, contact, take
 from tests.support.work import rows
 
 
@@ -126,17 +125,7 @@ def test_a_stand_in_does_not_become_the_owner(engine: Engine) -> None:
 
 def test_two_runs_at_once_share_out_fairly(engine: Engine) -> None:
     batches = [add_leads(engine, *({} for _ in range(size))) for size in (13, 21, 7, 10)]
-    start = threading.Barrier(len(batches))
-
-    def run(ids: list[int]) -> None:
-        start.wait()
-        assign_by(engine, ids, team())
-
-    threads = [threading.Thread(target=run, args=(ids,)) for ids in batches]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    at_once(batches, lambda ids: assign_by(engine, ids, team()))
     got = shares(engine)
     assert sum(got.values()) == 51
     assert max(got.values()) - min(got.values()) <= 1
@@ -147,10 +136,6 @@ def test_two_runs_at_once_share_out_fairly(engine: Engine) -> None:
 def test_two_runs_at_once_give_one_contact_one_owner(engine: Engine) -> None:
     ada = contact(engine)
     batches = [add_leads(engine, {}, {"contact_id": ada}, {}) for _ in range(4)]
-    threads = [threading.Thread(target=assign_by, args=(engine, ids, team())) for ids in batches]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    at_once(batches, lambda ids: assign_by(engine, ids, team()))
     owners = rows(engine, "select distinct assignee from leads where contact_id = :ada", ada=ada)
     assert len(owners) == 1

@@ -15,7 +15,7 @@ from include.domain.lead_to_client.tasks import plan_tasks
 from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.systems import Effect, Provider
-from tests.support.leads import add_leads, again, claim, contact, send, take
+from tests.support.leads import add_leads, again, at_once, claim, contact, send, take
 from tests.support.work import change, rows
 
 
@@ -130,3 +130,13 @@ def test_planning_again_plans_the_same_mails(engine: Engine) -> None:
     effects = planned(engine, ids, plan_mail, LocalMailbox(engine))
     assert [effect.case_id for effect in effects] == [ids[0], ids[2]]
     assert mails(engine) == ["planned", "already_answered", "planned"]
+
+
+def test_two_runs_at_once_answer_one_person_once(engine: Engine) -> None:
+    ada = contact(engine)
+    batches = [add_leads(engine, {}, {"contact_id": ada}, {}) for _ in range(4)]
+    for ids in batches:
+        again(engine, ids, segment)
+        again(engine, ids, assign)
+    at_once(batches, lambda ids: planned(engine, ids, plan_mail, LocalMailbox(engine)))
+    assert sorted(mails(engine)) == ["already_answered"] * 3 + ["planned"] * 9
