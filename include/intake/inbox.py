@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from uuid import UUID
 
 import asyncpg
 
-from include.data.database import SCHEMA, asyncpg_dsn
+from include.data.database import SCHEMA, DatabaseMissing, asyncpg_dsn
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ PATIENCE = 2.0
 CLERKS = 3
 MOST_TOGETHER = 64
 MOST_BYTES_TOGETHER = 4 * 2**20
-BELL_PAUSE = 0.01  # seconds; NOTIFY takes a lock that serialises commits, so one call tells of many deliveries
+BELL_PAUSE = 0.005  # seconds; NOTIFY takes a lock that serialises commits, so one call tells of many deliveries
+BELL_INTERVAL = 0.1  # seconds between two calls at least
 COUNT_PAUSE = 0.5  # seconds between two writings of the counted refusals
 CHANNEL = "waybill_cases"
 
@@ -170,6 +172,7 @@ class Inbox:
         self._pool: Any = None
         self._pool_lock = asyncio.Lock()
         self._rung: set[str] = set()
+        self._rang = 0.0
         self._refusals: Counter[tuple[str, str]] = Counter()
 
     async def deliver(self, item: Item) -> Receipt:
@@ -179,7 +182,7 @@ class Inbox:
         """
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait((item, future))
-        if self._clerks < CLERKS:
+        while self._clerks < CLERKS:
             self._clerks += 1
             self._spawn(self._clerk())
         try:
@@ -256,6 +259,7 @@ class Inbox:
                     min_size=0,
                     max_size=3,
                     connect=lambda *_, **settings: asyncpg.connect(self._dsn(), **settings),
+                    reset=_leave_as_it_is,
                     timeout=PATIENCE,
                     **_connection_settings(PATIENCE * 5),
                 )
@@ -265,6 +269,9 @@ class Inbox:
 
     async def _clerk(self) -> None:
         connection: Any = None
+        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseMissing):
+            connection = await self._clerk_connection()
+            await store(connection, ())  # prepares the statement, so that nobody waits for it later
         while True:
             batch = await self._take()
             if not batch:
@@ -282,6 +289,9 @@ class Inbox:
                     connection.terminate()
                 connection = None
 
+    async def _clerk_connection(self) -> Any:
+        return await asyncpg.connect(self._dsn(), timeout=PATIENCE, **_connection_settings(PATIENCE))
+
     async def _take(self) -> list[tuple[Item, asyncio.Future[Receipt]]]:
         batch = [await self._waiting.get()]
         size = len(batch[0][0].body)
@@ -296,7 +306,7 @@ class Inbox:
             fresh = connection is None or connection.is_closed()
             try:
                 if fresh:
-                    connection = await asyncpg.connect(self._dsn(), timeout=PATIENCE, **_connection_settings(PATIENCE))
+                    connection = await self._clerk_connection()
                 receipts = await store(connection, [item for item, _ in batch])
             except asyncpg.DataError:
                 if len(batch) == 1:
@@ -326,7 +336,9 @@ class Inbox:
         self._rung.add(workflow)
 
     async def _ring_later(self) -> None:
-        await asyncio.sleep(BELL_PAUSE)
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(max(BELL_PAUSE, self._rang + BELL_INTERVAL - clock()))
+        self._rang = clock()
         await self._flush_bell()
 
     async def _flush_bell(self) -> None:
@@ -362,6 +374,10 @@ class Inbox:
             if not self._refusals:
                 self._spawn(self._write_refusals())
             self._refusals.update(counted)
+
+
+async def _leave_as_it_is(_: Any) -> None:
+    """No statement of the intake changes its session, so nothing needs a round trip to be put right."""
 
 
 def _connection_settings(patience: float) -> dict[str, Any]:
