@@ -73,6 +73,7 @@ class Company:
     country: str
     city: str
     phone: str
+    postal_code: str
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,9 @@ class World:
         prefix = {"DE": "49", "AT": "43", "GB": "44", "US": "1", "FR": "33", "ES": "34", "IT": "39", "NL": "31"}
         return f"+{prefix[country]}{self.random.randrange(10**8, 10**9)}"
 
+    def _postal_code(self) -> str:
+        return str(self.random.randrange(10_000, 99_999))
+
     def _family(self) -> list[Company]:
         head, trade = self._word(), self.random.choice(TRADES)
         countries = [self.random.choice(tuple(FORMS))]
@@ -130,6 +134,7 @@ class World:
                 country,
                 self.random.choice(CITIES[country]),
                 self._phone(country),
+                self._postal_code(),
             )
             for place, country in enumerate(countries)
         ]
@@ -144,7 +149,9 @@ class World:
         first = first or self.random.choice(FIRST)
         last = last or self._surnames[int(len(self._surnames) * self.random.random() ** 2)]
         country = company.country if company else self.random.choice(tuple(FORMS))
-        city = company.city if company and self.random.random() < 0.8 else self.random.choice(CITIES[country])
+        at_work = company is not None and self.random.random() < 0.8
+        city = company.city if company and at_work else self.random.choice(CITIES[country])
+        postal_code = company.postal_code if company and at_work else self._postal_code()
         chance = self.random.random()
         phone = self._phone(country) if chance < 0.5 else company.phone if company and chance < 0.7 else None
         whole = f"{first} {last}".title()
@@ -163,7 +170,7 @@ class World:
             domain=company.domain if company else None,
             country=country,
             city=city,
-            postal_code=str(self.random.randrange(10_000, 99_999)) if self.random.random() < 0.3 else None,
+            postal_code=postal_code if self.random.random() < 0.4 else None,
         )
 
     def _address(self, first: str, last: str, company: Company | None) -> str:
@@ -259,4 +266,5 @@ class World:
             country,
             self.random.choice(CITIES[country]),
             self._phone(country),
+            self._postal_code(),
         )
