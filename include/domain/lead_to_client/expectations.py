@@ -131,7 +131,7 @@ def lead_suite() -> ExpectationSuite:
             ),
             gxe.ExpectColumnValuesToMatchRegex(
                 column="language",
-                regex=r"^[a-z]{2,3}(-[A-Z]{2})?$",
+                regex=r"^[a-z]{2,3}(?:-[A-Z]{2})?$",
                 severity="critical",
                 meta=meta("lead.language", "“{language}” is not a language tag such as de or de-CH.", "language"),
             ),
