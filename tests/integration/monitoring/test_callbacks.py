@@ -38,12 +38,11 @@ with DAG("broken_on_purpose", schedule=None, start_date=datetime(2026, 1, 1), de
     breaks()
 """
 LATE_DAG = """
-from datetime import datetime, timedelta
+from datetime import datetime
 from airflow.sdk import DAG, task
-from waybill.notifiers import deadline
 
-with DAG("late_on_purpose", schedule=None, start_date=datetime(2026, 1, 1),
-         deadline=deadline("lead_to_client", timedelta(hours=1))) as dag:
+# without its deadline, which `dag.test()` of Airflow 3.3.2 cannot read back
+with DAG("late_on_purpose", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
     @task
     def waits(): ...
     waits()
@@ -180,8 +179,9 @@ def test_a_missed_deadline_comes_through_both_routes_and_counts_once(airflow: Ai
     """The scheduler's own code makes the context; the triggerer's and the worker's own code make the calls."""
     airflow("""
         import asyncio, json
-        from datetime import datetime, timezone
+        from datetime import datetime, timedelta, timezone
         from late_on_purpose import dag
+        from waybill.notifiers import deadline
         from airflow.models.deadline import Deadline
         from airflow.sdk.execution_time.callback_supervisor import execute_callback
         from airflow.triggers.callback import CallbackTrigger
@@ -195,7 +195,7 @@ def test_a_missed_deadline_comes_through_both_routes_and_counts_once(airflow: Ai
             run.state = "failed"
             session.flush()
             contexts = []
-            for alert in dag.deadline:
+            for alert in deadline("lead_to_client", timedelta(hours=1)):
                 missed = Deadline(deadline_time=datetime.now(timezone.utc), callback=alert.callback, dagrun_id=run.id,
                                   deadline_alert_id=None, dag_id=dag.dag_id)
                 session.add(missed); session.flush()
