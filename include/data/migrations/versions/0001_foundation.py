@@ -142,7 +142,9 @@ end $$;
 create trigger log_new_cases after insert on cases
     referencing new table as created for each statement execute function log_new_cases();
 
-create function log_changed_cases() returns trigger language plpgsql as $$
+-- The plan of a trigger is kept from its first execution, which may be over no rows: without this it is a nested loop for
+-- ever, and a batch of 10,000 cases takes half a minute.
+create function log_changed_cases() returns trigger language plpgsql set enable_nestloop = off as $$
 begin
     insert into events (case_id, workflow, kind, stage, state, actor, run_id, step, detail)
     select n.id, n.workflow,
@@ -170,7 +172,7 @@ create trigger log_changed_cases after update on cases
     referencing old table as changed_from new table as changed_to for each statement execute function log_changed_cases();
 
 -- what went wrong with an effect is part of the case's story; what went well is in the ledger
-create function log_troubled_effects() returns trigger language plpgsql as $$
+create function log_troubled_effects() returns trigger language plpgsql set enable_nestloop = off as $$
 begin
     insert into events (case_id, workflow, kind, actor, run_id, step, detail)
     select n.case_id, split_part(n.key, '/', 1), 'effect ' || n.state,
