@@ -22,7 +22,7 @@ from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Mode
-from tests.support.leads import known_mix
+from tests.support.mix import known_mix
 
 WORKFLOW = "lead_to_client"
 _batches = count()

@@ -1,16 +1,24 @@
-"""Registers Waybill with Airflow: the intake, the Data Docs, the operators' hooks."""
+"""Registers Waybill with Airflow: what the API server mounts, and what its navigation shows."""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
 
 from airflow.plugins_manager import AirflowPlugin
 
-APPS: list[dict[str, Any]] = []
+
+def _is_api_server() -> bool:
+    """Apps are mounted by the API server only; the other processes need not import them."""
+    return any("api-server" in argument or "api_fastapi" in argument for argument in sys.argv)
 
 
 class WaybillPlugin(AirflowPlugin):
-    """What Airflow's API server mounts of Waybill."""
+    """What Airflow loads of Waybill beside its DAGs."""
 
     name = "waybill"
-    fastapi_apps = APPS  # noqa: RUF012 - so Airflow declares it
+
+    if _is_api_server():
+        from waybill import data_docs, intake
+
+        fastapi_apps = [intake.fastapi_app(), data_docs.FASTAPI_APP]  # noqa: RUF012 - as Airflow declares it
+        external_views = [data_docs.EXTERNAL_VIEW]  # noqa: RUF012

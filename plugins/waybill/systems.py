@@ -46,4 +46,6 @@ def provider(role: str) -> Provider:
 
 def _connected() -> dict[str, dict[str, Callable[[str], Provider]]]:
     """Role -> connection type -> what makes a provider of a connection; imported late, for it is heavy."""
-    return {}
+    from waybill import alert_hooks, hooks
+
+    return {**hooks.CONNECTED, "chat": alert_hooks.CONNECTED}

@@ -33,7 +33,5 @@ def sync_reporting(work: Work) -> None:
 
 def log(work: Work) -> StepResult:
     """Close each case with what came of it."""
-    rows = work.connection.execute(
-        text("select case_id, match from leads where case_id = any(:ids)"), work.values
-    )
+    rows = work.connection.execute(text("select case_id, match from leads where case_id = any(:ids)"), work.values)
     return StepResult(close={case_id: OUTCOMES[match] for case_id, match in rows})

@@ -11,9 +11,7 @@ from typing import Any
 from include.contracts.model import FieldRule
 
 
-def surviving(
-    known: Mapping[str, Any], proposed: Mapping[str, Any], rules: Mapping[str, FieldRule]
-) -> dict[str, Any]:
+def surviving(known: Mapping[str, Any], proposed: Mapping[str, Any], rules: Mapping[str, FieldRule]) -> dict[str, Any]:
     """Return the fields of `proposed` that may be written over `known`, and that change something.
 
     :param known: what the CRM has now.
