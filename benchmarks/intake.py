@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -213,6 +214,7 @@ def main() -> list[Row]:
     parser.add_argument("--deliveries", type=int, default=6000, help="per number of connections")
     parser.add_argument("--workers", type=int, default=1, help="processes of the intake")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
     rows = run(deliveries=options.deliveries, workers=options.workers)
     print(table(rows))
     return rows

@@ -211,6 +211,14 @@ def _timestamp(form: _Form, message: Message, now: float, tolerance: float) -> s
     return text
 
 
+def _key(form: _Form, secret: str) -> bytes | None:
+    """The key, or None for a secret that this scheme cannot use: the others beside it stay good."""
+    try:
+        return form.key(secret) or None
+    except ValueError:
+        return None
+
+
 def verify(
     scheme: Scheme,
     secrets: Sequence[str],
@@ -227,6 +235,7 @@ def verify(
     :param tolerance: most seconds between signing and `now`, for schemes that sign the time.
     :param header: where the signature is, when not in the scheme's usual header.
     :raises Refused: when it is not.
+    :raises ValueError: when none of `secrets` is of the scheme's form.
     """
     if scheme is Scheme.NONE:
         return
@@ -240,8 +249,11 @@ def verify(
     offered = [text.encode() for text in list(form.offered(value))[:MOST_SIGNATURES]]
     signed = form.signed(message, at)
     good = False
-    for secret in secrets:
-        expected = form.written(hmac.digest(form.key(secret), signed, hashlib.sha256)).encode()
+    keys = [key for secret in secrets if (key := _key(form, secret))]
+    if secrets and not keys:
+        raise ValueError(f"no secret is of the form that {scheme} needs")
+    for key in keys:
+        expected = form.written(hmac.digest(key, signed, hashlib.sha256)).encode()
         for text in offered:
             good |= hmac.compare_digest(expected, text)
     if not good:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+
 from waybill.intake import fastapi_app
 
 RESERVED = ("/api/v2", "/ui", "/execution", "/auth", "/pluginsv2")

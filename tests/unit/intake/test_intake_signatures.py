@@ -112,6 +112,14 @@ def test_while_a_secret_is_changed_the_old_and_the_new_one_are_good(scheme: Sche
     assert refusal(scheme, signed(scheme, b"{}", SECRET), b"{}", OTHER) == "signature.wrong"
 
 
+def test_a_secret_that_cannot_be_used_does_not_shut_out_the_good_one_beside_it() -> None:
+    headers = signed(Scheme.STANDARD_WEBHOOKS, b"{}")
+    check(Scheme.STANDARD_WEBHOOKS, headers, b"{}", "whsec_not!base64", SECRET)
+    for unusable in ("whsec_not!base64", "whsec_"):
+        with pytest.raises(ValueError, match="no secret"):
+            check(Scheme.STANDARD_WEBHOOKS, headers, b"{}", unusable)
+
+
 @pytest.mark.parametrize("scheme", SIGNED)
 def test_another_body_is_refused(scheme: Scheme) -> None:
     assert refusal(scheme, signed(scheme, b'{"a":1}'), b'{"a":2}') == "signature.wrong"
