@@ -36,7 +36,9 @@ from include.integrations.systems import (
 log = logging.getLogger(__name__)
 
 BATCH = 100
-LONGEST_APPLY = 60.0  # seconds after which no further mail is begun: the ledger's lease is two minutes
+LONGEST_APPLY = 60.0  # seconds after which no further mail is begun
+LATEST_END = 105.0  # seconds after which nothing is waited for: the ledger's lease is two minutes
+SHORTEST_DIALOGUE = 4.0  # seconds that must be left to begin a mail
 GREYLISTED_FOR = 300.0  # seconds; RFC 6647 advises senders to expect minutes
 SERVER_AWAY_FOR = 30.0  # seconds
 UNAUTHORISED_FOR = 300.0  # seconds
@@ -135,15 +137,17 @@ class SmtpMail:
         self.server = server
         self._connection: smtplib.SMTP | None = None
         self._sent = 0
+        self._end = 0.0
 
     def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:  # noqa: ARG002
         """Send the mails over as few connections as the server allows; one outcome each, in their order."""
-        until = time.monotonic() + LONGEST_APPLY
+        began = time.monotonic()
+        self._end = began + LATEST_END
         outcomes: list[Outcome] = []
         away: Failed | None = None
         try:
             for effect in effects:
-                if away is None and time.monotonic() < until:
+                if away is None and time.monotonic() < began + LONGEST_APPLY:
                     outcome = self._deliver(effect)
                     if isinstance(outcome, _Away):
                         away = outcome = Failed(outcome.error, outcome.retry_after)
@@ -208,7 +212,9 @@ class SmtpMail:
             return Failed("smtp: the server takes no addresses beyond ASCII (SMTPUTF8)", permanent=True)
         content = message.as_bytes(policy=(SMTPUTF8 if wide else SMTP).clone(max_line_length=78))
         try:
+            self._wait_at_most(connection, replies=len(to) + 3)
             refused = _envelope(connection, sender, to, wide)
+            self._wait_at_most(connection, replies=1)
         except _Refusal as refusal:
             return self._refused(refusal)
         except (smtplib.SMTPException, OSError) as error:
@@ -243,6 +249,14 @@ class SmtpMail:
         permanent = refusal.code >= PERMANENT
         return Failed(said, retry_after=None if permanent else GREYLISTED_FOR, permanent=permanent)
 
+    def _wait_at_most(self, connection: smtplib.SMTP, replies: int) -> None:
+        """Share what is left of the time among the replies to come."""
+        left = self._end - time.monotonic()
+        if left < SHORTEST_DIALOGUE:
+            raise TimeoutError
+        if connection.sock is not None:
+            connection.sock.settimeout(min(self.server.answer_timeout, left / replies))
+
     def _connect(self) -> smtplib.SMTP:
         if self._connection is not None and self._sent < self.server.per_connection:
             return self._connection
@@ -264,8 +278,6 @@ class SmtpMail:
             connection.ehlo()
         if server.username and server.password:
             connection.login(server.username, server.password.get_secret_value())
-        if connection.sock is not None:
-            connection.sock.settimeout(server.answer_timeout)
         return connection
 
     def _drop(self) -> None:

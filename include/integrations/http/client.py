@@ -9,10 +9,10 @@ import email.utils
 import logging
 import math
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC
 from types import TracebackType
@@ -198,7 +198,7 @@ class HttpClient:
             transport=transport,
             follow_redirects=False,
         )
-        self._until = ContextVar("until", default=math.inf)
+        self._until = threading.local()
         self._limiter = RateLimiter(engine, system.name, system.limits)
         self._circuits = [
             (
@@ -241,7 +241,7 @@ class HttpClient:
             params=params,
             headers={**({} if json is None else {"content-type": "application/json"}), **(headers or {})},
             repeatable=method in REPEATABLE_METHODS if repeatable is None else repeatable,
-            deadline=min(time.monotonic() + self.system.timeouts.total, self._until.get()),
+            deadline=min(time.monotonic() + self.system.timeouts.total, self._deadline()),
         )
         policy = self.system.retries
         backoff = wait_random_exponential(multiplier=policy.first, max=policy.longest)
@@ -273,11 +273,12 @@ class HttpClient:
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Let all calls of a block end within `seconds`, whatever each of them alone could take."""
-        former = self._until.set(min(time.monotonic() + seconds, self._until.get()))
+        former = self._deadline()
+        self._until.moment = min(time.monotonic() + seconds, former)
         try:
             yield
         finally:
-            self._until.reset(former)
+            self._until.moment = former
 
     def close(self) -> None:
         """Close the connections."""
@@ -293,6 +294,9 @@ class HttpClient:
 
     def __repr__(self) -> str:
         return f"HttpClient({self.system.name})"
+
+    def _deadline(self) -> float:
+        return float(getattr(self._until, "moment", math.inf))
 
     def _attempt(self, call: _Call) -> Answer:
         """Try the base URLs in turn, each unless its circuit is open."""
@@ -416,11 +420,11 @@ class HttpClient:
 
     def _secrets(self, token: Token | None) -> list[str]:
         found = self._tokens.secrets() if self._tokens else []
-        match self.system.auth:
-            case Bearer(secret) | Basic(_, secret) | ApiKey(_, secret):
-                found.append(secret.get_secret_value())
-            case _:
-                pass
+        found += [
+            value.split()[-1] for value in self._fixed_auth().values()
+        ]  # as it is sent, Basic's encoding included
+        if isinstance(self.system.auth, Basic):
+            found.append(self.system.auth.password.get_secret_value())
         return [*found, *([token.value] if token else [])]
 
 

@@ -49,9 +49,7 @@ _TOUCH = (
     "referrer",
     "landing_page",
 )
-_TOUCHES = {
-    f"{when}_touch_{what}": f"waybill_{when}_touch_{what}" for when in ("first", "last") for what in _TOUCH
-}
+_TOUCHES = {f"{when}_touch_{what}": f"waybill_{when}_touch_{what}" for when in ("first", "last") for what in _TOUCH}
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,7 @@ class Kind:
         """HubSpot properties that do not exist until Waybill creates them."""
         return [KEY, *(name for name in self.names.values() if name.startswith("waybill_"))]
 
-    def outgoing(
-        self, properties: Mapping[str, Any], owners: Mapping[str, str]
-    ) -> tuple[dict[str, str], list[str]]:
+    def outgoing(self, properties: Mapping[str, Any], owners: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         """Return `properties` in HubSpot's names and values, and the names of those that it cannot be told.
 
         None means unknown, and is left out: nothing in HubSpot is overwritten by a blank.

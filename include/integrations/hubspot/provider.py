@@ -44,13 +44,9 @@ T = TypeVar("T")
 
 BASE_URL = "https://api.hubapi.com"
 BATCH = 100  # inputs of one batch call, HubSpot's limit for objects
-LIMIT = RateLimit(
-    calls=90, seconds=10
-)  # HubSpot allows 100 for an app in ten seconds; ten are left for other users
-LONGEST_APPLY = 90.0  # seconds that one delivery may take: the ledger's lease is two minutes
-PARENT_MISSING = (
-    30.0  # seconds until an object is tried again whose company, contact or deal is not there yet
-)
+LIMIT = RateLimit(calls=90, seconds=10)  # HubSpot allows 100 for an app in ten seconds; ten are left for other users
+LONGEST_APPLY = 60.0  # seconds that one delivery may take: the ledger's lease is two minutes
+PARENT_MISSING = 30.0  # seconds until an object is tried again whose company, contact or deal is not there yet
 OWNERS_KEPT = 600.0  # seconds
 
 SAME_NEXT_TIME = frozenset(
@@ -199,9 +195,7 @@ class HubSpotCrm:
         for name, kind in KINDS.items():
             answer = self._client.get(f"/crm/v3/properties/{kind.path}").json()
             there = {
-                found["name"]
-                for found in answer["results"]
-                if found["name"] != KEY or found.get("hasUniqueValue")
+                found["name"] for found in answer["results"] if found["name"] != KEY or found.get("hasUniqueValue")
             }
             if lacking := [needed for needed in kind.own if needed not in there]:
                 missing[name] = lacking
@@ -240,9 +234,7 @@ class HubSpotCrm:
             contact = given.pop("contact", None) if kind == "deal" else None
             properties, unmapped = KINDS[kind].outgoing(given, owners)
             item = items.setdefault(effect.payload["key"], _Item(effect.payload["key"], {}, {}, []))
-            stages = [
-                s for s in (item.properties.get("lifecyclestage"), properties.get("lifecyclestage")) if s
-            ]
+            stages = [s for s in (item.properties.get("lifecyclestage"), properties.get("lifecyclestage")) if s]
             item.properties |= properties
             if len(stages) > 1:
                 item.properties["lifecyclestage"] = furthest(stages)
@@ -287,9 +279,7 @@ class HubSpotCrm:
                     "associations": [
                         {
                             "to": {"id": ids[to][key]},
-                            "types": [
-                                {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": FROM_TASK[to]}
-                            ],
+                            "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": FROM_TASK[to]}],
                         }
                         for to, key in item.links.items()
                     ],
@@ -341,9 +331,7 @@ class HubSpotCrm:
                 item.found(str(result["id"]))
         for error in answer.get("errors", []):
             permanent = error.get("category") in SAME_NEXT_TIME
-            outcome = Failed(
-                mask(f"hubspot: {error.get('category')}: {error.get('message')}"), permanent=permanent
-            )
+            outcome = Failed(mask(f"hubspot: {error.get('category')}: {error.get('message')}"), permanent=permanent)
             context = error.get("context") or {}
             for key in [*(context.get("objectWriteTraceId") or ()), *(context.get("ids") or ())]:
                 if (item := by_key.get(key)) and item.outcome is None:
@@ -360,8 +348,7 @@ class HubSpotCrm:
             return
         try:
             taken = {
-                str(row["id"]): row["properties"].get(KEY)
-                for row in self._read("contact", list(known), None, [KEY])
+                str(row["id"]): row["properties"].get(KEY) for row in self._read("contact", list(known), None, [KEY])
             }
         except SystemTrouble as error:
             _fail(known.values(), error)
@@ -435,18 +422,14 @@ class HubSpotCrm:
         rows = self._read(kind, sorted(keys), KEY, [KEY])
         return {row["properties"][KEY]: str(row["id"]) for row in rows if row["properties"].get(KEY)}
 
-    def _read(
-        self, kind: str, ids: Sequence[str], id_property: str | None, fields: Sequence[str]
-    ) -> list[Json]:
+    def _read(self, kind: str, ids: Sequence[str], id_property: str | None, fields: Sequence[str]) -> list[Json]:
         """Read objects in batches; those that do not exist are missing from the answer (HubSpot: 207)."""
         rows: list[Json] = []
         for part in _parts(list(dict.fromkeys(ids)), BATCH):
             body: Json = {"inputs": [{"id": one} for one in part], "properties": list(fields)}
             if id_property:
                 body["idProperty"] = id_property
-            answer = self._client.post(
-                f"/crm/v3/objects/{KINDS[kind].path}/batch/read", body, repeatable=True
-            ).json()
+            answer = self._client.post(f"/crm/v3/objects/{KINDS[kind].path}/batch/read", body, repeatable=True).json()
             for error in answer.get("errors", []):
                 if error.get("category") != "OBJECT_NOT_FOUND":
                     raise Unavailable("hubspot", mask(f"reading {kind}: {error.get('message')}"))

@@ -376,7 +376,8 @@ def test_no_secret_reaches_a_log_an_error_or_a_repr(engine: Engine, caplog: pyte
     secret = "shh-very-secret-41"
 
     def echo(request: Request, number: int) -> Response:
-        return JSONResponse({"you sent": request.headers.get("authorization"), "mail": "erika@example.com"}, 400)
+        sent = request.headers.get("authorization", "")
+        return JSONResponse({"you sent": sent, "that is": sent.split()[-1], "mail": "erika@example.com"}, 400)
 
     said: list[str] = []
     with system_of(echo) as (system, _):

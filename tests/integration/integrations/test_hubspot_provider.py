@@ -140,6 +140,7 @@ def test_one_bad_item_harms_no_other(engine: Engine, account: Account) -> None:
     assert isinstance(outcomes[7], Failed)
     assert outcomes[7].permanent
     assert "INVALID_EMAIL" in outcomes[7].error
+    assert held.calls("contacts/batch/upsert") == 1
     assert all_sent([*outcomes[:7], *outcomes[8:]])
     each_once(held, "contacts", [*effects[:7], *effects[8:]])
 

@@ -284,3 +284,17 @@ def test_a_refused_password_waits_for_a_person_and_is_told_to_nobody(
 def test_a_password_is_not_sent_in_the_clear() -> None:
     with pytest.raises(ValueError, match="tls"):
         SmtpServer("mail.example", 25, "a@b.example", "user", SecretStr("x"), security="none")
+
+
+def test_a_slow_server_gets_no_further_mail_when_the_time_is_up(
+    box: tuple[Mailbox, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger takes a mail back whose lease has run out, so none may be begun too late."""
+    held, port = box
+    monkeypatch.setattr("include.integrations.smtp.LONGEST_APPLY", 0.1)
+    held.data = [lambda server: None]  # takes 0.2 s
+    outcomes = provider(port).apply("send_mail", [mail(1), mail(2), mail(3)])
+    assert isinstance(outcomes[0], Sent)
+    assert all(isinstance(one, Failed) and one.retry_after == 0 for one in outcomes[1:])
+    assert len(held.mails) == 1
+    assert all(isinstance(one, Sent) for one in provider(port).apply("send_mail", [mail(4)]))
