@@ -66,6 +66,11 @@ class Home:
         return self.path / "logs"
 
     @property
+    def imports(self) -> Path:
+        """Where people put files that Waybill is to import."""
+        return self.path / "imports"
+
+    @property
     def run(self) -> Path:
         """Process ids, locks and generated configuration: may be deleted while nothing runs."""
         return self.path / "run"
@@ -89,7 +94,7 @@ class Home:
         :raises RuntimeProblem: when they cannot be written, or the disk is nearly full.
         """
         try:
-            for folder in (self.path, self.airflow, self.logs, self.run, self.sockets):
+            for folder in (self.path, self.airflow, self.logs, self.imports, self.run, self.sockets):
                 folder.mkdir(parents=True, exist_ok=True)
             if self.sockets.stat().st_uid != os.geteuid():
                 raise RuntimeProblem(f"{self.sockets} belongs to another user: remove it, and try again.")
@@ -175,6 +180,7 @@ def environment(home: Home, *, waybill_url: str, airflow_url: str) -> dict[str, 
         **{name: value for name, value in generated.items() if name != "WAYBILL_ADMIN_PASSWORD"},
         "WAYBILL_DATABASE_URL": waybill_url,
         "WAYBILL_ENVIRONMENT": "development",
+        "WAYBILL_IMPORT_FOLDER": str(home.imports),
         **_airflow_settings(home, airflow_url, passwords),
     }
     inherited = {

@@ -31,7 +31,7 @@ from include.runtime.supervision import (
 )
 
 Say = Callable[[str], None]
-HEALTH_SECONDS = 180.0
+HEALTH_SECONDS = 300.0
 
 
 def settings(home: Home) -> dict[str, str]:
