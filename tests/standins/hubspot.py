@@ -44,12 +44,10 @@ DEAL_STAGES = {
 }  # fmt: skip
 TASK_TYPES = {("tasks", "contacts"): 204, ("tasks", "companies"): 192, ("tasks", "deals"): 216}
 DEFAULTS = {
-    "contacts": "email phone firstname lastname jobtitle country city hs_language lifecyclestage"
-    " hubspot_owner_id",
+    "contacts": "email phone firstname lastname jobtitle country city hs_language lifecyclestage hubspot_owner_id",
     "companies": "name domain country city numberofemployees hubspot_owner_id lifecyclestage",
     "deals": "dealname dealstage pipeline amount deal_currency_code hubspot_owner_id closedate",
-    "tasks": "hs_task_subject hs_task_body hs_timestamp hubspot_owner_id hs_task_priority"
-    " hs_task_status hs_task_type",
+    "tasks": "hs_task_subject hs_task_body hs_timestamp hubspot_owner_id hs_task_priority hs_task_status hs_task_type",
 }
 
 
@@ -86,15 +84,11 @@ class HubSpot:
 
     limit: int = 100_000
     """Requests that an app may make in ten seconds."""
-    objects: dict[str, dict[str, dict[str, str]]] = field(
-        default_factory=lambda: {kind: {} for kind in KINDS}
-    )
+    objects: dict[str, dict[str, dict[str, str]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     properties: dict[str, dict[str, Property]] = field(default_factory=dict)
     groups: dict[str, set[str]] = field(default_factory=lambda: {kind: {"default"} for kind in KINDS})
     associations: set[tuple[str, str, str, str]] = field(default_factory=set)
-    owners: dict[str, str] = field(
-        default_factory=lambda: {"77": "anna@seller.example", "78": "ben@seller.example"}
-    )
+    owners: dict[str, str] = field(default_factory=lambda: {"77": "anna@seller.example", "78": "ben@seller.example"})
     access_tokens: dict[str, float] = field(default_factory=lambda: {TOKEN: float("inf")})
     refresh_token: str = "refresh-0"
     rotate: bool = False
@@ -137,15 +131,11 @@ class HubSpot:
 
         self.faults.extend([(path, fault)] * times)
 
-    def fail(
-        self, status: int, times: int = 1, *, path: str = "", headers: dict[str, str] | None = None
-    ) -> None:
+    def fail(self, status: int, times: int = 1, *, path: str = "", headers: dict[str, str] | None = None) -> None:
         """Answer the next `times` requests with a status, and do nothing."""
 
         def fault(request: Request, carry_out: Callable[[], Response]) -> Response:
-            return JSONResponse(
-                Refusal(status, "INTERNAL_ERROR", "internal error").body(), status, headers or {}
-            )
+            return JSONResponse(Refusal(status, "INTERNAL_ERROR", "internal error").body(), status, headers or {})
 
         self.faults.extend([(path, fault)] * times)
 
@@ -246,9 +236,7 @@ class HubSpot:
                         "name": name,
                     }
                 ]
-                raise Refusal(
-                    400, "VALIDATION_ERROR", f"Property values were not valid: {json.dumps(detail)}"
-                )
+                raise Refusal(400, "VALIDATION_ERROR", f"Property values were not valid: {json.dumps(detail)}")
             if not isinstance(value, str):
                 raise Refusal(400, "VALIDATION_ERROR", f"Invalid input JSON: {name} is not a string")
         problems = []
@@ -300,11 +288,7 @@ class HubSpot:
             object_id = str(next(self.numbers))
         held = self.objects[kind].setdefault(str(object_id), {})
         stage = properties.get("lifecyclestage")
-        if (
-            stage
-            and stage in STAGES
-            and STAGES.index(stage) < STAGES.index(held.get("lifecyclestage", STAGES[0]))
-        ):
+        if stage and stage in STAGES and STAGES.index(stage) < STAGES.index(held.get("lifecyclestage", STAGES[0])):
             properties = {**properties, "lifecyclestage": held["lifecyclestage"]}
         held.update(properties)
         return str(object_id), new
@@ -320,21 +304,13 @@ class HubSpot:
         with self.lock:
             return self.read(kind, inputs, body) if verb == "read" else self.write(kind, verb, inputs)
 
-    def read(
-        self, kind: str, inputs: list[dict[str, Any]], body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any]]:
+    def read(self, kind: str, inputs: list[dict[str, Any]], body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         by = body.get("idProperty")
         if by is not None:
             self.id_property(kind, by)
         results, missing = [], []
         for one in inputs:
-            ids = (
-                self.having(kind, by, one["id"])
-                if by
-                else [one["id"]]
-                if one["id"] in self.objects[kind]
-                else []
-            )
+            ids = self.having(kind, by, one["id"]) if by else [one["id"]] if one["id"] in self.objects[kind] else []
             if not ids:
                 missing.append(one["id"])
             else:
@@ -373,9 +349,7 @@ class HubSpot:
                 if verb == "upsert":
                     name = self.id_property(kind, one.get("idProperty"))
                     there = self.having(kind, name, one["id"])
-                    object_id, new = self.put(
-                        kind, there[0] if there else None, {**one["properties"], name: one["id"]}
-                    )
+                    object_id, new = self.put(kind, there[0] if there else None, {**one["properties"], name: one["id"]})
                 elif verb == "update":
                     if one["id"] not in self.objects[kind]:
                         raise Refusal(404, "OBJECT_NOT_FOUND", "resource not found")
@@ -406,11 +380,7 @@ class HubSpot:
                     "updatedAt": "2026-01-01T00:00:00Z",
                     "archived": False,
                     **({"new": new} if verb == "upsert" else {}),
-                    **(
-                        {"objectWriteTraceId": one["objectWriteTraceId"]}
-                        if one.get("objectWriteTraceId")
-                        else {}
-                    ),
+                    **({"objectWriteTraceId": one["objectWriteTraceId"]} if one.get("objectWriteTraceId") else {}),
                 }
             )
         if errors:
@@ -495,9 +465,7 @@ def app_of(account: HubSpot) -> FastAPI:
         try:
             account.authorise(request)
             headers = account.count()
-            if request.method == "POST" and not request.headers.get("content-type", "").startswith(
-                "application/json"
-            ):
+            if request.method == "POST" and not request.headers.get("content-type", "").startswith("application/json"):
                 raise Refusal(415, "VALIDATION_ERROR", "Unsupported media type")
             match (request.method, *parts):
                 case ("POST", "crm", "v3", "objects", kind, "batch", verb):
@@ -508,10 +476,7 @@ def app_of(account: HubSpot) -> FastAPI:
                     results = [{"id": one, "email": address} for one, address in account.owners.items()]
                     status, found = 200, {"results": results}
                 case ("GET", "crm", "v3", "properties", kind):
-                    results = [
-                        {"name": p.name, "hasUniqueValue": p.unique}
-                        for p in account.properties[kind].values()
-                    ]
+                    results = [{"name": p.name, "hasUniqueValue": p.unique} for p in account.properties[kind].values()]
                     status, found = 200, {"results": results}
                 case ("GET", "crm", "v3", "properties", kind, "groups"):
                     status, found = (
@@ -525,9 +490,7 @@ def app_of(account: HubSpot) -> FastAPI:
                     for one in body["inputs"]:
                         if one["groupName"] not in account.groups[kind]:
                             raise Refusal(400, "VALIDATION_ERROR", f"group {one['groupName']} does not exist")
-                        account.properties[kind][one["name"]] = Property(
-                            one["name"], bool(one.get("hasUniqueValue"))
-                        )
+                        account.properties[kind][one["name"]] = Property(one["name"], bool(one.get("hasUniqueValue")))
                     status, found = 201, _done(body["inputs"])
                 case _:
                     raise Refusal(404, "OBJECT_NOT_FOUND", f"no endpoint {path}")
