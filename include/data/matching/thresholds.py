@@ -9,10 +9,10 @@ SAME = 0.95
 """At least this: merged without asking. A wrong merge mixes two people's data and is found late, so it must be rarer
 than the slips of a person who compares by eye: on the set that it was chosen on, about 1 of 1,000 such merges was
 wrong, though nearly all of its leads are near misses. At 0.9 fewer than half as many questions would remain, but the
-wrong merges more than double."""
+wrong merges would double."""
 
 POSSIBLE = 0.4
-"""At least this: the lead goes on as its own, and a person is asked. From 0.4 to 0.3 one known person in forty more
+"""At least this: the lead goes on as its own, and a person is asked. From 0.4 to 0.3 one known person in thirty more
 would be found, but F1 hardly rises and twice as many questions are about two who are two."""
 
 LARGEST_BLOCK = 50
