@@ -17,7 +17,7 @@ from include.contracts.registry import contract
 from include.data.database import engine
 from include.cases.model import Step
 from include.integrations.steps import Plan
-from waybill.notifiers import deadline, on_run_failure, on_task_failure
+from waybill.notifiers import deadline, on_run_failure, on_run_success, on_task_failure
 from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator
 from waybill.operators.effects import EffectStepOperator
 from waybill.triggers import PendingCasesTrigger
@@ -76,6 +76,8 @@ def workflow_dag(
         doc_md=dag_documentation(declared, purpose),
         deadline=deadline(workflow, deadline_after),
         on_failure_callback=[put_back_cases, on_run_failure],
+        # Where cases pass the steps, they show that trouble is over; where a person triggers, only the run does.
+        on_success_callback=on_run_success if schedule is None else None,
     )
 
 
