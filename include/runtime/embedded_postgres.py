@@ -100,7 +100,8 @@ def _initialise(home: Home, user: str | None) -> None:
     options = ["--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "--username=postgres"]
     done = subprocess.run(  # noqa: S603 - the binary of our own wheel
         [BINARIES / "initdb", *options, "-D", unfinished],
-        user=user, cwd="/", capture_output=True, text=True, check=False,
+        user=user, group=user, extra_groups=[] if user else None,
+        cwd="/", capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -115,7 +116,8 @@ def _let_through(data: Path, user: str) -> None:
         mode = folder.stat().st_mode
         if not mode & 0o001:
             folder.chmod(mode | 0o001)
-    if data.exists() and data.stat().st_uid != pwd.getpwnam(user).pw_uid:
+    made = (data / "PG_VERSION").exists()
+    if made and data.stat().st_uid != pwd.getpwnam(user).pw_uid:
         raise RuntimeProblem(f"{data} was made by another user: run Waybill as that user, or move the folder away.")
 
 
