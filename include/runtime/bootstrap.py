@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,8 @@ def install(repository: Path) -> None:
         )
     sys.stderr.write("Installing what requirements.lock lists into .venv (1.3 GB; a few minutes the first time)\n")
     uv = [str(folder / "bin" / "uv"), "pip", "sync", "--require-hashes", "--quiet", "--python", str(python)]
+    if has_system_certificates():
+        uv.append("--system-certs")
     run(
         [*uv, str(lock)],
         "The libraries could not be installed; the lines above say why. `make` again goes on from here.",
@@ -110,6 +113,12 @@ def _works(python: Path) -> bool:
         return subprocess.call([str(python), "-c", code], stderr=subprocess.DEVNULL) == 0  # noqa: S603
     except OSError:
         return False
+
+
+def has_system_certificates() -> bool:
+    """Tell whether this machine trusts authorities of its own, as one behind a company's proxy must."""
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile) or (bool(paths.capath) and any(Path(paths.capath or "").iterdir()))
 
 
 def _has_uv(folder: Path) -> bool:
