@@ -166,6 +166,14 @@ def _paragraphs(body: str) -> list[str]:
     return [part.strip() for part in re.split(r"\n\s*\n", body) if part.strip()]
 
 
+def preload() -> None:
+    """Compile every letter once, in the process whose children write them."""
+    stationery()
+    for path in sorted(Path(__file__).parent.glob("*/templates/*.j2")):
+        for escape in (False, True):
+            _template(path.parent, path.name, escape)
+
+
 @cache
 def _template(folder: Path, name: str, escape: bool) -> Template:
     # The text part must not be escaped; the HTML part always is.

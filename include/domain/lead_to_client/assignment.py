@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -269,6 +269,13 @@ def load(path: Path = FILE) -> Roster:
             for fault in error.errors()
         ]
         raise DocumentError(f"{path.name}: {'; '.join(lines)}".replace("Value error, ", "")) from None
+
+
+def preload() -> None:
+    """Pay for the roster and for everybody's calendar once, in the process whose children run this step."""
+    now = datetime.now(UTC)
+    for person in roster().people.values():
+        add(now, timedelta(days=5), person.calendar)
 
 
 @cache

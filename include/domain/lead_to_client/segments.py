@@ -142,6 +142,11 @@ def load(path: Path = FILE) -> Table:
         raise DocumentError(f"{path.name}: {faults}") from None
 
 
+def preload() -> None:
+    """Read the table once, in the process whose children run this step."""
+    table()
+
+
 @cache
 def table() -> Table:
     """The shipped table, read once per process."""
