@@ -131,9 +131,7 @@ def start_waybill(**more: str) -> Waybill:
     """Start a Waybill of its own in an empty folder, on a free port."""
     folder = Path(tempfile.mkdtemp(prefix="waybill-e2e-"))
     port = free_port()
-    waybill = Waybill(
-        Home(folder, port), {"WAYBILL_HOME": str(folder), "WAYBILL_PORT": str(port), **more}
-    )
+    waybill = Waybill(Home(folder, port), {"WAYBILL_HOME": str(folder), "WAYBILL_PORT": str(port), **more})
     waybill.up()
     return waybill
 

@@ -51,8 +51,6 @@ class StandInSystem:
     def settle(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
         """Say which of the effects took place."""
         return [
-            Sent({"id": f"theirs-{effect.target}"})
-            if self.has[effect.key]
-            else Failed("it has none", retry_after=0)
+            Sent({"id": f"theirs-{effect.target}"}) if self.has[effect.key] else Failed("it has none", retry_after=0)
             for effect in effects
         ]

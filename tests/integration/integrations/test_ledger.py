@@ -64,9 +64,7 @@ def test_effects_planned_against_the_providers_order_are_all_sent(engine: Engine
     def backwards(work: Work, provider: Provider) -> list[Effect]:
         return list(reversed(plan(work, provider)))
 
-    tally = run_effect_step(
-        engine, position(engine), backwards, StandInSystem(), system="crm", mode=Mode.LIVE
-    )
+    tally = run_effect_step(engine, position(engine), backwards, StandInSystem(), system="crm", mode=Mode.LIVE)
     assert tally == Tally(taken=3, advanced=3)
 
 
