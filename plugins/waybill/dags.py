@@ -11,11 +11,11 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator
 
+from include.cases.model import Step
 from include.cases.store import LEASE, put_back_run
 from include.contracts.generate import dag_documentation
 from include.contracts.registry import contract
 from include.data.database import engine
-from include.cases.model import Step
 from include.integrations.steps import Plan
 from waybill.notifiers import deadline, on_run_failure, on_run_success, on_task_failure
 from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator

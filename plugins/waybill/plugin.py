@@ -18,7 +18,7 @@ class WaybillPlugin(AirflowPlugin):
     name = "waybill"
 
     if _is_api_server():
-        from waybill import alert_pages, data_docs, intake
+        from waybill import alert_pages, data_docs, intake  # noqa: PLC0415
 
-        fastapi_apps = [intake.fastapi_app(), alert_pages.FASTAPI_APP, data_docs.FASTAPI_APP]  # noqa: RUF012 - as Airflow declares it
-        external_views = [data_docs.EXTERNAL_VIEW]  # noqa: RUF012
+        fastapi_apps = [intake.fastapi_app(), alert_pages.FASTAPI_APP, data_docs.FASTAPI_APP]
+        external_views = [data_docs.EXTERNAL_VIEW]

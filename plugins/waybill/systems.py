@@ -46,6 +46,6 @@ def provider(role: str) -> Provider:
 
 def _connected() -> dict[str, dict[str, Callable[[str], Provider]]]:
     """Role -> connection type -> what makes a provider of a connection; imported late, for it is heavy."""
-    from waybill import alert_hooks, hooks
+    from waybill import alert_hooks, hooks  # noqa: PLC0415
 
     return {**hooks.CONNECTED, "chat": alert_hooks.CONNECTED}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -67,10 +68,8 @@ class PendingCasesTrigger(BaseEventTrigger):
                 if pending and (acted_on or time.monotonic() - announced_at > REPEAT_AFTER):
                     announced_at, last_claim = time.monotonic(), newest_claim
                     yield TriggerEvent({"workflow": self.workflow})  # type: ignore[no-untyped-call]
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), self.poll_interval)
-                except TimeoutError:
-                    pass
         finally:
             await connection.close(timeout=2)
 

@@ -139,7 +139,7 @@ def start_waybill(**more: str) -> Waybill:
 def stop_waybill(waybill: Waybill) -> None:
     """Stop it, and remove its folder."""
     if os.environ.get("WAYBILL_KEEP"):
-        print(f"kept: {waybill.home.path}")  # noqa: T201
+        print(f"kept: {waybill.home.path}")
         return
     if hasattr(waybill, "engine"):
         waybill.engine.dispose()

@@ -124,7 +124,8 @@ def test_a_backfill_over_a_finished_day_sends_nothing_again(waybill: Waybill, si
     waybill.wait_until(lambda: waybill.api.get(f"/api/v2/backfills/{number}").json()["completed_at"], 300)
     waybill.settle()
     reopened = waybill.one(
-        f"select count(*) from events where kind = 'released' and actor = 'system:lead_reprocess' and case_id in {OURS}",
+        "select count(*) from events where kind = 'released' and actor = 'system:lead_reprocess' "
+        f"and case_id in {OURS}",
         since=since,
     )
     assert reopened == mix.finished, "the backfill went over every lead that had finished"

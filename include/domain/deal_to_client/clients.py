@@ -12,7 +12,7 @@ from include.integrations.systems import Effect, Provider
 BILLING = "client_billing_setup"
 
 
-def plan_client(work: Work, crm: Provider) -> list[Effect]:
+def plan_client(work: Work, crm: Provider) -> list[Effect]:  # noqa: ARG001 - every plan is given its provider
     """Close each deal as won, open its client once, and plan the contact's last lifecycle stage."""
     work.connection.execute(
         text("""

@@ -24,7 +24,7 @@ class ChatLog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
+    def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:  # noqa: ARG002
         """Post or replace the messages, in order."""
         try:
             with self._engine.begin() as connection:

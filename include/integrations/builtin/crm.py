@@ -63,7 +63,7 @@ class BuiltinCrm:
             rows = connection.execute(
                 text(f"select key, properties from {KINDS[kind]} where key = any(:keys)"), {"keys": list(keys)}
             )
-            return {key: properties for key, properties in rows}
+            return {row.key: row.properties for row in rows}
 
 
 def _upsert(connection: Connection, table: _Table, effects: Sequence[PendingEffect]) -> None:

@@ -21,7 +21,7 @@ class LocalMailbox:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
+    def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:  # noqa: ARG002
         """Put the mails into the mailbox."""
         try:
             with self._engine.begin() as connection:

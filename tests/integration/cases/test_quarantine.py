@@ -18,7 +18,8 @@ def aside(engine: Engine, *reason_codes: str) -> list[int]:
         change(
             engine,
             "update cases set state = 'quarantined', stage = 'validate', "
-            "reasons = jsonb_build_array(jsonb_build_object('code', cast(:code as text), 'message', 'm')) where id = :id",
+            "reasons = jsonb_build_array(jsonb_build_object('code', cast(:code as text), 'message', 'm')) "
+            "where id = :id",
             code=code,
             id=case,
         )

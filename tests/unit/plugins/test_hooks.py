@@ -121,13 +121,13 @@ def test_an_unusable_mail_connection_says_so(connected: Any, fields: Any) -> Non
 
 
 def test_the_form_of_the_connection_names_a_hook_that_exists_and_hides_its_secrets() -> None:
-    from importlib.metadata import distributions
+    from importlib.metadata import distribution
 
     (declared,) = get_provider_info()["connection-types"]
     assert declared["hook-class-name"] == f"{HubSpotHook.__module__}.{HubSpotHook.__qualname__}"
     assert declared["connection-type"] == HubSpotHook.conn_type
     assert declared["conn-fields"]["refresh_token"]["schema"]["format"] == "password"
-    (found,) = [d for d in distributions() if d.metadata["name"] == "waybill-connections"]
+    found = distribution("waybill-connections")
     (entry,) = found.entry_points
     assert entry.group == "apache_airflow_provider"
     assert entry.load() is get_provider_info

@@ -117,7 +117,8 @@ create table effects (
     constraint trouble_means_error check (state not in ('failed', 'dead', 'unknown') or error is not null)
 ) with (fillfactor = 60);
 create index effects_by_case on effects (case_id, step);
-create index effects_open on effects (system, available_at, id) where state in ('pending', 'failed', 'sending', 'unknown');
+create index effects_open on effects (system, available_at, id)
+    where state in ('pending', 'failed', 'sending', 'unknown');
 create index effects_dead on effects (system, id) where state = 'dead';
 
 -- who acts, as the transaction declared it
@@ -142,8 +143,8 @@ end $$;
 create trigger log_new_cases after insert on cases
     referencing new table as created for each statement execute function log_new_cases();
 
--- The plan of a trigger is kept from its first execution, which may be over no rows: without this it is a nested loop for
--- ever, and a batch of 10,000 cases takes half a minute.
+-- The plan of a trigger is kept from its first execution, which may be over no rows: without this it is a nested loop
+-- for ever, and a batch of 10,000 cases takes half a minute.
 create function log_changed_cases() returns trigger language plpgsql set enable_nestloop = off as $$
 begin
     insert into events (case_id, workflow, kind, stage, state, actor, run_id, step, detail)
@@ -165,11 +166,13 @@ begin
                      from jsonb_array_elements(n.reasons) as r) end,
                'owner', nullif(n.owner, o.owner))), '{}')
     from changed_from o join changed_to n using (id)
-    where (o.state, o.stage, o.owner, o.outcome, o.claim_id) is distinct from (n.state, n.stage, n.owner, n.outcome, n.claim_id);
+    where (o.state, o.stage, o.owner, o.outcome, o.claim_id)
+          is distinct from (n.state, n.stage, n.owner, n.outcome, n.claim_id);
     return null;
 end $$;
 create trigger log_changed_cases after update on cases
-    referencing old table as changed_from new table as changed_to for each statement execute function log_changed_cases();
+    referencing old table as changed_from new table as changed_to
+    for each statement execute function log_changed_cases();
 
 -- what went wrong with an effect is part of the case's story; what went well is in the ledger
 create function log_troubled_effects() returns trigger language plpgsql set enable_nestloop = off as $$
@@ -184,7 +187,8 @@ begin
     return null;
 end $$;
 create trigger log_troubled_effects after update on effects
-    referencing old table as changed_from new table as changed_to for each statement execute function log_troubled_effects();
+    referencing old table as changed_from new table as changed_to
+    for each statement execute function log_troubled_effects();
 
 create function refuse() returns trigger language plpgsql as $$
 begin
@@ -230,7 +234,8 @@ union all
 select case_id, at, 'event', kind, coalesce(stage, '') , actor, run_id, detail from events where case_id is not null
 union all
 select case_id, coalesce(sent_at, created_at), 'effect', system || '.' || operation, state, 'system:ledger', null,
-       jsonb_strip_nulls(jsonb_build_object('effect', id, 'target', target, 'mode', mode, 'answer', answer, 'error', error))
+       jsonb_strip_nulls(jsonb_build_object(
+           'effect', id, 'target', target, 'mode', mode, 'answer', answer, 'error', error))
 from effects where case_id is not null;
 """
 
