@@ -25,6 +25,9 @@ with warnings.catch_warnings():
 MAJOR = 18
 BINARIES: Path = POSTGRES_VERSIONS[MAJOR]
 DATABASES = ("waybill", "airflow")
+AIRFLOW_IDLE_SECONDS = 60
+"""Longest pause within a transaction of Airflow's. Tasks that run on inherit the connections of a scheduler that is
+killed, so PostgreSQL does not hear of its end, and would keep its locks on runs until the last of them is over."""
 SETTINGS = {
     "listen_addresses": "''",
     "max_connections": "200",
@@ -198,6 +201,8 @@ def _create_databases(connection: psycopg.Connection) -> None:
     for name in DATABASES:
         if name not in existing:
             connection.execute(f"create database {name}".encode())
+    setting = f"alter database airflow set idle_in_transaction_session_timeout = '{AIRFLOW_IDLE_SECONDS}s'"
+    connection.execute(setting.encode())
 
 
 def stop(home: Home, seconds: float = 30) -> None:

@@ -247,6 +247,38 @@ def _is_airflow(process: psutil.Process) -> bool:
     return "airflow" in words or "supervisor.supervisord" in words or "multiprocessing" in words
 
 
+def end_orphaned_workers(home: Home) -> int:
+    """Kill the idle workers of a scheduler that was killed, and return how many; one at a task may finish it.
+
+    They would wait for ever, and keep the scheduler's database connections open: PostgreSQL would not hear that it is
+    gone, and the run that it was looking at would stay locked.
+    """
+    found = [
+        process
+        for process in psutil.process_iter()
+        if _is_idle_worker(process) and _is_ours(process.pid, home) and not _has_scheduler(process)
+    ]
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.kill()  # they ignore SIGTERM, as the scheduler's handler for it is not meant for them
+    return len(found)
+
+
+def _is_idle_worker(process: psutil.Process) -> bool:
+    try:
+        return " ".join(process.cmdline()).startswith("airflow worker -- LocalExecutor: <idle>")
+    except psutil.Error:
+        return False
+
+
+def _has_scheduler(process: psutil.Process) -> bool:
+    try:
+        parent = process.parent()
+        return parent is not None and "scheduler" in parent.cmdline()
+    except psutil.Error:
+        return False
+
+
 def sweep(home: Home) -> int:
     """End what a crash left behind, and return how many processes that were."""
     found = leftovers(home)

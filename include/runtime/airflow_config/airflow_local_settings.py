@@ -1,6 +1,6 @@
-"""Airflow imports this when it starts: it loads heavy libraries once, in the process that tasks fork from.
+"""Airflow imports this when it starts: the scheduler clears up after one that was killed, and loads heavy libraries
 
-It changes no setting and sets no policy; without WAYBILL_PRELOAD it does nothing.
+once, for tasks fork from it. It changes no setting and sets no policy; without WAYBILL_PRELOAD it does nothing.
 """
 
 import importlib
@@ -82,5 +82,14 @@ def _load(name: str) -> None:
         logging.getLogger(__name__).warning("could not load %s ahead", name, exc_info=True)
 
 
+def _end_orphans() -> None:
+    """Clear up after a scheduler that was killed, before this one takes its place."""
+    from include.runtime.environment import Home  # noqa: PLC0415 - for the scheduler alone
+    from include.runtime.supervision import end_orphaned_workers  # noqa: PLC0415
+
+    end_orphaned_workers(Home.from_environment())
+
+
 if os.environ.get("WAYBILL_PRELOAD"):
+    _end_orphans()
     _preload()

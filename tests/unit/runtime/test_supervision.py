@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from configparser import RawConfigParser
 from pathlib import Path
 
+import psutil
 import pytest
 
 from include.runtime import health
@@ -18,6 +20,7 @@ from include.runtime.supervision import (
     Program,
     airflow_programs,
     configuration,
+    end_orphaned_workers,
     exclusive,
     leftovers,
     sweep,
@@ -128,3 +131,36 @@ def test_an_airflow_with_one_sick_part_is_not_healthy() -> None:
     assert health.is_healthy(parts)
     assert not health.is_healthy(parts | {"triggerer": "unhealthy"})
     assert not health.is_healthy({})
+
+
+def test_idle_workers_of_a_killed_scheduler_are_ended_and_no_others(home: Home) -> None:
+    """Titles as LocalExecutor gives them; the workers ignore SIGTERM, as its workers do."""
+    code = (
+        "import os, signal, sys, time, setproctitle\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "for title in ('<idle>', 'a task'):\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid()\n"
+        "        setproctitle.setproctitle(f'airflow worker -- LocalExecutor: {title}')\n"
+        "        print(title, os.getpid(), flush=True)\n"
+        "        time.sleep(60)\n"
+        "        os._exit(0)\n"
+        "time.sleep(60)\n"
+    )
+    values = {**os.environ, "WAYBILL_HOME": str(home.path), "SPT_NOENV": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "scheduler"], env=values, stdout=subprocess.PIPE, text=True
+    ) as scheduler:
+        assert scheduler.stdout
+        said = sorted(scheduler.stdout.readline() for _ in range(2))  # "<idle> 1", "a task 2"
+        idle, busy = (psutil.Process(int(line.split()[-1])) for line in said)
+        assert end_orphaned_workers(home) == 0, "their scheduler is there"
+        scheduler.kill()
+        scheduler.wait()
+        try:
+            assert end_orphaned_workers(home) == 1
+            psutil.wait_procs([idle], timeout=5)
+            assert not idle.is_running()
+            assert busy.is_running()
+        finally:
+            busy.kill()
