@@ -238,9 +238,9 @@ def _set(connection: Connection, assignment: str, values: Mapping[int, Any]) -> 
     connection.execute(
         text(f"""
             update cases set {assignment}, updated_at = now()
-            from unnest(cast(:ids as bigint[]), cast(:values as jsonb[])) as v(id, value)
+            from jsonb_to_recordset(:rows) as v(id bigint, value jsonb)
             where cases.id = v.id"""),
-        {"ids": list(values), "values": [Jsonb(value) for value in values.values()]},
+        {"rows": Jsonb([{"id": case_id, "value": value} for case_id, value in values.items()])},
     )
 
 
@@ -378,9 +378,9 @@ def record_each(connection: Connection, kind: str, details: Mapping[int, Mapping
             select cases.id, workflow, :kind, stage, state, author(),
                    nullif(current_setting('waybill.run', true), ''),
                    nullif(current_setting('waybill.step', true), ''), v.detail
-            from unnest(cast(:ids as bigint[]), cast(:details as jsonb[])) as v(id, detail)
+            from jsonb_to_recordset(:rows) as v(id bigint, detail jsonb)
             join cases on cases.id = v.id"""),
-        {"kind": kind, "ids": list(details), "details": [Jsonb(dict(detail)) for detail in details.values()]},
+        {"kind": kind, "rows": Jsonb([{"id": case_id, "detail": detail} for case_id, detail in details.items()])},
     )
 
 

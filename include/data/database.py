@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import orjson
 from alembic import command
 from alembic.config import Config
+from psycopg.types.json import set_json_dumps, set_json_loads
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 
 SCHEMA = "waybill"
+set_json_dumps(partial(orjson.dumps, default=str))
+set_json_loads(orjson.loads)
 OLDEST_SERVER = 18  # `uuidv7()` came with PostgreSQL 18
 MIGRATIONS = Path(__file__).parent / "migrations"
 

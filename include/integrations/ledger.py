@@ -249,19 +249,18 @@ def _guarded(call: Any, operation: str, effects: Sequence[PendingEffect]) -> Seq
 def _record(engine: Engine, effects: Sequence[PendingEffect], outcomes: Sequence[Outcome], total: Delivered) -> None:
     """Write the outcomes; all that failed in one call come back together, so that they can go together."""
     jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
-    rows: list[tuple[int, str, Jsonb | None, str | None, float]] = []
+    rows: list[dict[str, Any]] = []
     for effect, outcome in zip(effects, outcomes, strict=True):
         wait = min(FIRST_RETRY * 2 ** min(effect.attempts - 1, 20), LONGEST_RETRY) * jitter
         match outcome:
             case Sent(answer):
-                rows.append((effect.id, "sent", Jsonb(answer), None, 0.0))
+                row: dict[str, Any] = {"state": "sent", "answer": answer}
             case Failed(error, retry_after, permanent):
-                state = "dead" if permanent else "failed"
-                rows.append(
-                    (effect.id, state, None, error[:LONGEST_ERROR], wait if retry_after is None else float(retry_after))
-                )
+                row = {"state": "dead" if permanent else "failed", "error": error[:LONGEST_ERROR]}
+                wait = wait if retry_after is None else retry_after
             case Unknown(error):
-                rows.append((effect.id, "unknown", None, error[:LONGEST_ERROR], wait))
+                row = {"state": "unknown", "error": error[:LONGEST_ERROR]}
+        rows.append({**row, "id": effect.id, "wait": wait})
     with engine.begin() as connection:
         states = connection.execute(
             text("""
@@ -270,18 +269,10 @@ def _record(engine: Engine, effects: Sequence[PendingEffect], outcomes: Sequence
                     answer = v.answer, error = v.error, lease_until = null,
                     sent_at = case when v.state = 'sent' then now() end,
                     available_at = now() + make_interval(secs => v.wait)
-                from unnest(cast(:ids as bigint[]), cast(:states as text[]), cast(:answers as jsonb[]),
-                            cast(:errors as text[]), cast(:waits as float8[])) as v(id, state, answer, error, wait)
+                from jsonb_to_recordset(:rows) as v(id bigint, state text, answer jsonb, error text, wait float8)
                 where effects.id = v.id and effects.state = 'sending'
                 returning effects.state"""),
-            {
-                "give_up": GIVE_UP_AFTER,
-                "ids": [row[0] for row in rows],
-                "states": [row[1] for row in rows],
-                "answers": [row[2] for row in rows],
-                "errors": [row[3] for row in rows],
-                "waits": [row[4] for row in rows],
-            },
+            {"give_up": GIVE_UP_AFTER, "rows": Jsonb(rows)},
         ).scalars()
         for state in states:
             setattr(total, state, getattr(total, state) + 1)

@@ -58,9 +58,9 @@ def open_deals(connection: Connection, case_ids: list[int]) -> None:
     )
     connection.execute(
         text("""
-            update leads set deal_id = deals.id from deals
-            where leads.case_id = any(:ids) and leads.deal_id is null
-              and deals.contact_id = leads.contact_id and deals.state = 'open'"""),
+            update leads set deal_id =
+                (select id from deals where deals.contact_id = leads.contact_id and deals.state = 'open')
+            where case_id = any(:ids) and deal_id is null"""),
         {"ids": case_ids},
     )
 

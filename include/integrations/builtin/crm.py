@@ -74,18 +74,14 @@ def _upsert(connection: Connection, table: _Table, effects: Sequence[PendingEffe
         record["properties"] |= effect.payload["properties"]
         record |= {link: effect.payload[link] for link in table.links if effect.payload.get(link)}
     columns = ", ".join(("key", *table.links, "properties"))
-    arrays = ", ".join(f"cast(:{name} as text[])" for name in ("keys", *table.links))
+    types = ", ".join((*(f"{name} text" for name in ("key", *table.links)), "properties jsonb"))
     updates = ", ".join(f"{link} = coalesce(excluded.{link}, {table.name}.{link})" for link in table.links)
     connection.execute(
         text(f"""
             insert into {table.name} ({columns})
-            select * from unnest({arrays}, cast(:properties as jsonb[])) as v order by 1
+            select {columns} from jsonb_to_recordset(:records) as v({types}) order by key
             on conflict (key) do update set
                 {updates + "," if updates else ""}
                 properties = {table.name}.properties || excluded.properties, updated_at = now()"""),
-        {
-            "keys": list(folded),
-            "properties": [Jsonb(record["properties"]) for record in folded.values()],
-            **{link: [record.get(link) for record in folded.values()] for link in table.links},
-        },
+        {"records": Jsonb([{"key": key, **record} for key, record in folded.items()])},
     )

@@ -28,15 +28,10 @@ class LocalMailbox:
                 connection.execute(
                     text("""
                         insert into mailbox (key, "to", subject, message)
-                        select * from unnest(cast(:keys as text[]), cast(:to as text[]),
-                                             cast(:subjects as text[]), cast(:messages as jsonb[])) as v
+                        select key, message->>'to', message->>'subject', message
+                        from jsonb_to_recordset(:mails) as v(key text, message jsonb)
                         on conflict (key) do nothing"""),
-                    {
-                        "keys": [effect.key for effect in effects],
-                        "to": [effect.payload["to"] for effect in effects],
-                        "subjects": [effect.payload["subject"] for effect in effects],
-                        "messages": [Jsonb(effect.payload) for effect in effects],
-                    },
+                    {"mails": Jsonb([{"key": effect.key, "message": effect.payload} for effect in effects])},
                 )
         except OperationalError as error:
             return [Failed(f"the database is away: {error.orig}")] * len(effects)

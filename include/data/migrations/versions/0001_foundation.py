@@ -117,8 +117,8 @@ create table effects (
     constraint trouble_means_error check (state not in ('failed', 'dead', 'unknown') or error is not null)
 ) with (fillfactor = 60);
 create index effects_by_case on effects (case_id, step);
-create index effects_open on effects (system, available_at, id)
-    where state in ('pending', 'failed', 'sending', 'unknown');
+create index effects_to_send on effects (system, operation, id) where state in ('pending', 'failed');
+create index effects_to_settle on effects (system, operation, id) where state in ('sending', 'unknown');
 create index effects_dead on effects (system, id) where state = 'dead';
 
 -- who acts, as the transaction declared it
