@@ -44,11 +44,12 @@ test: lint ## Lint, then every test
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 .PHONY: lint
-lint: install ## Style, types and layers; changes nothing
+lint: install ## Style, types, layers and contracts; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	PYTHONPATH=.:plugins $(BIN)/lint-imports
+	$(BIN)/python -m include.contracts check
 
 .PHONY: format
 format: install ## Put the code into the form that `lint` wants
@@ -61,7 +62,7 @@ bench: install ## Measure intake, throughput, latency and matching
 
 .PHONY: docs
 docs: install ## Write anew what is generated from the contracts
-	$(BIN)/python -m include.contracts.generate
+	$(BIN)/python -m include.contracts generate
 
 .PHONY: lock
 lock: install ## Resolve requirements.txt anew into requirements.lock, for Python 3.11 to 3.13

@@ -28,17 +28,17 @@ class Environment:
     effect_mode: EffectMode
 
     @property
-    def is_production(self) -> bool:
-        """Whether real people are on the other end."""
-        return self.name == "production"
+    def is_development(self) -> bool:
+        """Whether this is somebody's own machine, where unsigned sources exist."""
+        return self.name == "development"
 
 
 def current() -> Environment:
-    """Read the environment.
+    """Read the environment. One that does not say what it is counts as staging: nothing leaves, everything is signed.
 
     :raises UnknownEnvironment: when a variable holds none of its possible values.
     """
-    name = os.environ.get("WAYBILL_ENVIRONMENT", "development")
+    name = os.environ.get("WAYBILL_ENVIRONMENT") or "staging"
     if name not in get_args(Name):
         raise UnknownEnvironment(f"WAYBILL_ENVIRONMENT is {name!r}; write one of {', '.join(get_args(Name))}")
     mode = os.environ.get("WAYBILL_EFFECT_MODE") or USUAL_MODE[name]  # type: ignore[index]

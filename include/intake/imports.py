@@ -22,10 +22,11 @@ from sqlalchemy import Connection, Engine, text
 
 from include.data.database import authored
 from include.data.frames import copy_rows
+from include.environment import current
 from include.intake.app import FirstStage, first_stage
 from include.intake.bodies import Unreadable, parse_object, split_array
 from include.intake.inbox import CHANNEL
-from include.intake.sources import DEVELOPMENT, Source, environment_name, source
+from include.intake.sources import Source, source
 
 CHUNK = 5_000
 MOST_TOLD = 100
@@ -179,7 +180,7 @@ def _allowed(path: Path, folder: Path | None) -> Path:
     """The file, once it is known that whoever may import may also read it."""
     named = os.environ.get("WAYBILL_IMPORT_FOLDER")
     allowed = folder or (Path(named) if named else None)
-    if allowed is None and environment_name() != DEVELOPMENT:
+    if allowed is None and not current().is_development:
         raise ImportRefused("set WAYBILL_IMPORT_FOLDER to the folder from which files may be imported")
     resolved = (allowed / path if allowed else path).resolve()
     if allowed and not resolved.is_relative_to(allowed.resolve()):

@@ -25,13 +25,13 @@ from pydantic import (
 )
 
 from include.cases.model import Reason
+from include.environment import current
 from include.intake.mapping import Mapped, MappingRules, compiled
 from include.intake.mapping import Path as JmesPath
 from include.intake.signatures import Scheme
 
 FILE = Path(__file__).with_name("sources.yaml")
 LARGEST_BODY = 32 * 2**20  # bytes: a body is held in memory
-DEVELOPMENT = "development"
 
 
 class SourcesInvalid(ValueError):
@@ -40,11 +40,6 @@ class SourcesInvalid(ValueError):
 
 class SecretMissing(RuntimeError):
     """A source's secret is not in the environment, or the source does not exist in this environment."""
-
-
-def environment_name() -> str:
-    """Return the name of this environment; one that says nothing is taken for production."""
-    return os.environ.get("WAYBILL_ENVIRONMENT", "production")
 
 
 def _as_list(value: Any) -> Any:
@@ -96,7 +91,7 @@ class Source(BaseModel):
         :raises SecretMissing: when there is none, or when the source is unsigned outside development.
         """
         if self.secret is None:
-            if environment_name() != DEVELOPMENT:
+            if not current().is_development:
                 raise SecretMissing(f"the unsigned source {self.name} exists in development only")
             return []
         secrets = os.environ.get(self.secret, "").split()
@@ -141,11 +136,11 @@ def load(path: Path = FILE, *, environment: str | None = None) -> dict[str, Sour
     except ValidationError as error:
         faults = [f"{path.name}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise SourcesInvalid("\n".join(faults)) from None
-    where = environment or environment_name()
+    where = environment or current().name
     return {
         name: source
         for name, source in sources.items()
-        if source.scheme is not Scheme.NONE or where in (DEVELOPMENT, "any")
+        if source.scheme is not Scheme.NONE or where in ("development", "any")
     }
 
 
@@ -156,7 +151,7 @@ def _shipped(environment: str) -> Mapping[str, Source]:
 
 def sources() -> Mapping[str, Source]:
     """Return the shipped sources that exist in this environment, read once."""
-    return _shipped(environment_name())
+    return _shipped(current().name)
 
 
 def source(name: str) -> Source:

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from include.cases.model import Reason, StepResult, Work
-from include.intake.sources import map_fields
+from include.intake.received import Received, received
 
 WON = {"won", "closedwon", "closed won"}
 LOST = {"lost", "closedlost", "closed lost"}
@@ -36,10 +36,10 @@ def read_deal(work: Work) -> StepResult:
     """Record won deals and close lost ones; what means neither is finished, what cannot be is quarantined."""
     result = StepResult()
     changes: list[DealChange] = []
-    for case_id, fields, received_at, reasons in _mapped(work):
-        read = _read(case_id, fields, received_at)
-        if reasons or isinstance(read, Reason):
-            result.quarantine[case_id] = [*reasons, *([read] if isinstance(read, Reason) else [])]
+    for delivery in received(work):
+        read = _read(delivery)
+        if delivery.reasons or isinstance(read, Reason):
+            result.quarantine[delivery.case_id] = [*delivery.reasons, *([read] if isinstance(read, Reason) else [])]
         else:
             changes.append(read)
     deals = _find(work.connection, changes)
@@ -66,24 +66,8 @@ def read_deal(work: Work) -> StepResult:
     return result
 
 
-def _mapped(work: Work) -> list[tuple[int, Mapping[str, Any], datetime, list[Reason]]]:
-    rows = work.connection.execute(
-        text("""
-            select cases.id, source, body, received_at,
-                   (select jsonb_object_agg(field, value order by corrections.id)
-                    from corrections where case_id = cases.id)
-            from cases join deliveries on deliveries.id = cases.delivery_id
-            where cases.id = any(:ids) order by cases.id"""),
-        work.values,
-    )
-    found: list[tuple[int, Mapping[str, Any], datetime, list[Reason]]] = []
-    for case_id, source, body, received_at, corrections in rows:
-        mapped = map_fields(source, bytes(body))
-        found.append((case_id, {**mapped.fields, **(corrections or {})}, received_at, mapped.reasons))
-    return found
-
-
-def _read(case_id: int, fields: Mapping[str, Any], received_at: datetime) -> DealChange | Reason:
+def _read(delivery: Received) -> DealChange | Reason:
+    fields = delivery.corrected
     try:
         amount = Decimal(str(fields["amount"])) if fields.get("amount") not in (None, "") else None
     except InvalidOperation:
@@ -91,11 +75,11 @@ def _read(case_id: int, fields: Mapping[str, Any], received_at: datetime) -> Dea
     if amount is not None and not (amount.is_finite() and amount >= 0):
         return Reason("amount.invalid", "the amount of a deal is not negative", "amount")
     try:
-        occurred_at = _moment(fields.get("occurred_at")) or received_at
+        occurred_at = _moment(fields.get("occurred_at")) or delivery.received_at or datetime.now(UTC)
     except (ValueError, OverflowError, OSError):
         return Reason("occurred_at.invalid", f"{fields['occurred_at']!r} is not a point in time", "occurred_at")
     return DealChange(
-        case_id=case_id,
+        case_id=delivery.case_id,
         deal_key=str(fields.get("deal_key") or ""),
         object_id=str(fields.get("object_id") or ""),
         stage=str(fields.get("stage") or "").strip().lower(),

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import orjson
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
-from include.cases.model import Reason, StepResult, Work
+from include.cases.model import StepResult, Work
 from include.data.frames import copy_rows
 from include.data.normalise.companies import company, domain
 from include.data.normalise.email import email
@@ -24,13 +24,7 @@ from include.data.normalise.places import country, postal_code
 from include.data.normalise.text import given, paragraphs, storable
 from include.data.normalise.touch import touches
 from include.data.normalise.values import boolean, moment, whole_number
-from include.intake.sources import map_fields
-
-DELIVERIES = """
-    select cases.id as case_id, deliveries.source, deliveries.body, deliveries.received_at,
-           (select jsonb_object_agg(field, value order by id) from corrections where case_id = cases.id) as corrections
-    from cases left join deliveries on deliveries.id = cases.delivery_id
-    where cases.id = any(:ids) order by cases.id"""
+from include.intake.received import Received, received
 
 
 class Lead(NamedTuple):
@@ -116,36 +110,20 @@ def normalise(work: Work) -> StepResult:
     """Map, normalise and write the leads of a batch; a delivery that its source's mapping cannot read is set aside."""
     result = StepResult()
     rows = []
-    for delivery in work.connection.execute(text(DELIVERIES), work.values):
-        fields, reasons = _received(delivery)
-        if reasons:
-            result.quarantine[delivery.case_id] = reasons
-        rows.append(_row(delivery, fields))
+    for delivery in received(work):
+        if delivery.reasons:
+            result.quarantine[delivery.case_id] = delivery.reasons
+        rows.append(_row(delivery))
     _write(work.connection, work.case_ids, rows)
     return result
 
 
-def _received(delivery: Row[Any]) -> tuple[dict[str, Any], list[Reason]]:
-    """The delivery's fields as they were sent, and why they cannot be used; what a person put right needs no reason."""
-    if delivery.source is None:
-        message = "The case has no delivery to read. Discard it and ask for the lead again."
-        return {}, [Reason("lead.no_delivery", message)]
-    mapped = map_fields(delivery.source, bytes(delivery.body))
-    corrected = delivery.corrections or {}
-    # Which of several fields was missing is for validation to say once a person has filled one of them in.
-    reasons = [
-        reason
-        for reason in mapped.reasons
-        if reason.field not in corrected and not (corrected and reason.code == "mapping.missing")
-    ]
-    return {field: storable(value) for field, value in mapped.fields.items() if value is not None}, reasons
-
-
-def _row(delivery: Row[Any], fields: dict[str, Any]) -> tuple[Any, ...]:
-    lead = normalised({**fields, **(delivery.corrections or {})})
+def _row(delivery: Received) -> tuple[Any, ...]:
+    raw = {field: storable(value) for field, value in delivery.fields.items() if value is not None}
+    lead = normalised({**raw, **delivery.corrections})
     lead = lead._replace(submitted_at=lead.submitted_at or delivery.received_at)
     values = (Jsonb(value, dumps=_json) if isinstance(value, dict) else value for value in lead)
-    return (delivery.case_id, delivery.source or "", Jsonb(fields, dumps=_json), *values)
+    return (delivery.case_id, delivery.source or "", Jsonb(raw, dumps=_json), *values)
 
 
 def _json(value: Any) -> bytes:

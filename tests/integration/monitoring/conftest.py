@@ -19,6 +19,11 @@ from waybill.alert_delivery import look_and_publish, tell_by_chat, tell_by_mail
 ADDRESS = "https://waybill.example.com"
 
 
+@pytest.fixture(autouse=True)
+def alerts_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYBILL_EFFECT_MODE", "live")
+
+
 @pytest.fixture
 def slack() -> Iterator[Slack]:
     with slack_standin() as standin:

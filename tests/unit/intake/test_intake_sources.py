@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from include.environment import UnknownEnvironment
 from include.intake.signatures import Scheme
 from include.intake.sources import SecretMissing, SourcesInvalid, load, source, sources
 
@@ -36,13 +37,14 @@ def test_unsigned_sources_exist_in_development_only(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("WAYBILL_ENVIRONMENT", "development")
     unsigned = source("try-it")
     assert unsigned.secrets() == []
-    for elsewhere in ("production", "staging", "Development"):
+    for elsewhere in ("production", "staging", ""):
         monkeypatch.setenv("WAYBILL_ENVIRONMENT", elsewhere)
         assert "try-it" not in sources()
         with pytest.raises(SecretMissing):
             unsigned.secrets()
-    monkeypatch.delenv("WAYBILL_ENVIRONMENT")
-    assert "try-it" not in sources()
+    monkeypatch.setenv("WAYBILL_ENVIRONMENT", "Development")
+    with pytest.raises(UnknownEnvironment, match="development, staging, production"):
+        sources()
 
 
 def test_a_source_without_its_secret_accepts_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
