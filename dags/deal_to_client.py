@@ -1,7 +1,7 @@
 """A won deal becomes a client who is looked after; a lost one closes with its reason.
 
-Runs whenever the CRM's news of deals are pending. Finance gets a case for each new client. Every task can be retried
-and cleared: a deal has one client, and each effect is sent once.
+Runs whenever the CRM's news of deals are pending. Finance gets a case for each new client. In Airflow, every task can
+be retried and cleared: a deal has one client, and each effect is sent once.
 """
 
 from __future__ import annotations
