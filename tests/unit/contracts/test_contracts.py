@@ -185,6 +185,8 @@ def test_contracts_name_the_sources_that_there_are():
     for entry in contracts().values():
         there = {name for name, source in sources.items() if source["workflow"] == entry.workflow}
         assert set(entry.sources) == there, f"{entry.workflow}: write these under `sources`: {sorted(there)}"
+    strays = {name: source["workflow"] for name, source in sources.items() if source["workflow"] not in contracts()}
+    assert not strays, f"these sources of sources.yaml name a workflow that has no contract: {strays}"
 
 
 @pytest.mark.parametrize("workflow", ["lead_to_client", "deal_to_client"])
