@@ -16,6 +16,7 @@ from include.cases import store
 from include.cases.model import Reason, StepResult, Work
 from include.cases.steps import Position, Tally, without_culprits, work_at
 from include.integrations import ledger
+from include.integrations.http import Unavailable, UnknownOutcome
 from include.integrations.systems import Effect, Mode, Provider
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ Plan = Callable[[Work, Provider], Sequence[Effect]]
 """Says which effects a step intends for its cases; reads, and writes nothing outside Waybill's database."""
 
 SOONEST_RETRY = timedelta(seconds=1)
+AWAY_FOR = timedelta(seconds=10)
+"""Time until a system is asked again that did not answer and named no time."""
 
 
 def run_effect_step(
@@ -53,7 +56,15 @@ def run_effect_step(
 
 
 def _plan(work: Work, plan: Plan, provider: Provider, mode: Mode) -> StepResult:
-    ledger.write(work.connection, plan(work, provider), mode)
+    """Write what is planned to the ledger; where the plan needs to read a system that is away, all cases wait."""
+    try:
+        effects = plan(work, provider)
+    except (Unavailable, UnknownOutcome) as trouble:
+        log.warning("%s cannot be planned now: %s", work.step, trouble)
+        asked = timedelta(seconds=getattr(trouble, "retry_after", None) or 0)
+        again = datetime.now(UTC) + max(asked, AWAY_FOR)
+        return StepResult(put_back=dict.fromkeys(work.case_ids, again))
+    ledger.write(work.connection, effects, mode)
     return StepResult()
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from include.cases import store
 from include.cases.model import Work
 from include.cases.steps import Position, Tally
+from include.integrations.http import Unavailable
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Effect, Failed, Mode, Outcome, PendingEffect, Provider, Settle, Unknown
 from tests.standins.system import Crash, StandInSystem
@@ -92,6 +93,8 @@ def test_a_sender_that_dies_after_the_write_is_settled_by_the_operations_policy(
     assert effect_states(engine) == {"sending", "pending"}
     system.dies_after_write = False
     assert run(engine, where, system).put_back == 1, "while the lease of the dead sender holds, nobody sends"
+    (case,) = rows(engine, "select available_at from cases")
+    assert case["available_at"] > datetime.now(UTC) + timedelta(minutes=1), "and nobody asks again and again"
     change(engine, "update effects set lease_until = now() - interval '1 second' where state = 'sending'")
     change(engine, "update cases set available_at = now()")
     assert run(engine, position(engine, "next"), system).advanced == 1
@@ -126,6 +129,21 @@ def test_a_system_that_is_away_puts_its_cases_back_and_no_others(engine: Engine)
     assert states(engine)[ids[0]] == ("pending", "update_crm")
     (away,) = rows(engine, "select available_at from cases where id = :id", id=ids[0])
     assert away["available_at"] > datetime.now(UTC) + timedelta(minutes=50), "Retry-After is kept"
+    assert_balanced(engine)
+
+
+def test_a_system_that_cannot_be_read_for_the_plan_lets_every_case_wait(engine: Engine) -> None:
+    receive(engine, 60)
+
+    def reads(work: Work, provider: Provider) -> list[Effect]:
+        raise Unavailable("crm", "left alone", retry_after=3600)
+
+    tally = run_effect_step(engine, position(engine), reads, StandInSystem(), system="crm", mode=Mode.LIVE)
+    assert tally == Tally(taken=60, put_back=60)
+    assert set(states(engine).values()) == {("pending", "update_crm")}
+    soonest = rows(engine, "select min(available_at) as at, count(attempts > 0 or null) as blamed from cases")[0]
+    assert soonest["at"] > datetime.now(UTC) + timedelta(minutes=50), "Retry-After is kept"
+    assert soonest["blamed"] == 0
     assert_balanced(engine)
 
 
