@@ -48,7 +48,10 @@ select 9, 'clients', 'since a deal was won', count(*) from clients where deal_id
 union all
 select 10, 'report', 'rows', count(*) from report_lead_facts where case_id in (select id from mine)
 union all
-select 11, 'alerts', kind || ' (' || state || ')', count(*) from alerts where last_at >= :since group by kind, state
+select 11, 'alerts', replace(kind, '_', ' ') || ' (' || state || ')', count(*)
+from alerts where last_at >= :since group by kind, state
+union all
+select 12, 'chat', 'messages', count(*) from chat_log where coalesce(updated_at, posted_at) >= :since
 order by 1, 4 desc, 3
 """
 

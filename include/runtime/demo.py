@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from include.data.database import connect
 from include.intake.sender import Answer, Parcel, Sender, parcel
 from include.intake.sources import load
-from include.runtime import books, local
+from include.runtime import books, health, local
 from include.runtime.environment import Home, RuntimeProblem
 from include.samples.leads import samples
 
@@ -40,6 +40,7 @@ def demo(home: Home, console: Console, *, leads: int, seconds: float) -> bool:
         changes = _close_deals(home, settings, engine, receipts)
         if changes:
             settled &= _follow(engine, console, "Deals", changes, seconds)
+        _tell_the_owners(home, console, seconds)
         return _print_books(engine, console, [*receipts, *changes], since) and settled
     finally:
         engine.dispose()
@@ -123,6 +124,21 @@ def _close_deals(home: Home, settings: dict[str, str], engine: Engine, receipts:
     parcels = [parcel({"deal_key": deal, **change}) for deal, change in zip(deals, news, strict=False)]
     answers = asyncio.run(_sender(home, settings, "crm").send(parcels))
     return [_receipt("crm", answer) for answer in answers]
+
+
+def _tell_the_owners(home: Home, console: Console, seconds: float) -> None:
+    """Look for trouble now instead of within the minute, so that the demo can show what the owners were told."""
+    with health.client(home, local.admin_password(home)) as api:
+        runs = "/api/v2/dags/waybill_alerts/dagRuns"
+        run = api.post(runs, json={"logical_date": None}).raise_for_status().json()["dag_run_id"]
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            state = api.get(f"{runs}/{run}").raise_for_status().json()["state"]
+            if state in ("success", "failed"):
+                _say(console, "Those who answer for what was set aside have been told")
+                return
+            time.sleep(0.5)
+    console.print("[yellow]The alerts are not out yet; they follow within the minute.[/yellow]")
 
 
 def _print_books(engine: Engine, console: Console, receipts: list[str], since: datetime) -> bool:

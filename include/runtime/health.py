@@ -34,9 +34,10 @@ def client(home: Home, password: str) -> httpx.Client:
 
     :raises httpx.HTTPError: when the API server does not answer or refuses.
     """
-    answer = httpx.post(f"{home.url}/auth/token", json={"username": USER, "password": password}, timeout=10)
-    token = answer.raise_for_status().json()["access_token"]
-    return httpx.Client(base_url=home.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    api = httpx.Client(base_url=home.url, timeout=30, transport=httpx.HTTPTransport(retries=3))
+    answer = api.post("/auth/token", json={"username": USER, "password": password})
+    api.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
+    return api
 
 
 def import_errors(api: httpx.Client) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ import pytest
 from include.contracts.registry import contract
 from include.runtime import embedded_postgres
 from include.runtime.supervision import Supervisor
-from tests.e2e.conftest import Waybill, start_waybill, stop_waybill
 from tests.support.faults import eventually, holds, kill_program
 from tests.support.mix import KnownMix, known_mix
+from tests.support.stack import Waybill, start_waybill, stop_waybill
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 

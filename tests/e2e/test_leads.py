@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.conftest import Waybill
 from tests.support.mix import known_mix
+from tests.support.stack import Waybill
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from include.runtime.supervision import Supervisor
-from tests.e2e.conftest import Waybill
+from tests.support.stack import Waybill
 
 TABLES = ("crm_contacts", "crm_tasks", "mailbox")
 INSTALL = """

@@ -14,7 +14,7 @@ INTERESTS = ("pricing", "demo", "support", "partnership", "newsletter", None)
 class KnownMix:
     """Bodies for the source `website`, and what must become of them.
 
-    :param mails: leads that get a mail: new or known, consenting, with an address.
+    :param mails: leads that get a mail: new people who agreed; whoever asks again the same day has their answer.
     """
 
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -40,7 +40,6 @@ def known_mix(total: int, seed: int = 1) -> KnownMix:
             again = dict(chance.choice(consenting))
             mix.bodies.append(again | {"message": f"again, {number}", "email": again["email"].upper()})
             mix.merged += 1
-            mix.mails += 1
         elif kind == 9:
             _unusable(mix, number, seed)
         else:

@@ -1,0 +1,52 @@
+"""`make bench`: measures intake, throughput and latency, the steps, and matching, and prints the tables.
+
+The tables of a run worth keeping go to RESULTS.md, with the machine that they were measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import runpy
+import sys
+from datetime import UTC, datetime
+
+import psutil
+
+from benchmarks import end_to_end, intake
+
+PARTS = ("intake", "leads", "matching")
+
+
+def machine() -> str:
+    """Say what the figures were measured on."""
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}"
+        f" {platform.machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start"
+    )
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help=f"any of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes: minutes instead of half an hour")
+    options = parser.parse_args()
+    parts = options.parts or PARTS
+    print(f"Measured on: {machine()}\n")
+    if "intake" in parts:
+        print("## Intake\n")
+        print(intake.table(intake.run(deliveries=1_000 if options.quick else 6_000)), end="\n\n")
+    if "leads" in parts:
+        print("## Leads, from webhook to finished case\n")
+        print(end_to_end.table(*end_to_end.run((100, 1_000) if options.quick else end_to_end.SIZES)), end="\n\n")
+    if "matching" in parts:
+        print("## Matching\n", flush=True)
+        sys.argv = ["benchmarks.matching.evaluate", *(["--quick"] if options.quick else [])]
+        runpy.run_module("benchmarks.matching.evaluate", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
