@@ -1,4 +1,4 @@
-"""The words of a case: its states, why it is set aside, what a step made of it.
+"""The words of a case: why it is set aside, what a step works on, what a step made of it.
 
 Values only; the SQL that moves cases is in `include.cases.store`.
 """
@@ -8,20 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import Connection
-
-
-class CaseState(StrEnum):
-    """Where a case stands; exactly one at any instant."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    WAITING = "waiting"
-    QUARANTINED = "quarantined"
-    FINISHED = "finished"
-    REJECTED = "rejected"
 
 
 @dataclass(frozen=True)

@@ -131,12 +131,6 @@ def put_back_expired(connection: Connection, workflow: str) -> int:
     )
 
 
-def put_back_claim(engine: Engine, claim_id: int, *, run_id: str) -> int:
-    """Make the unfinished cases of a failed run claimable at once."""
-    with authored(engine, actor="system:claims", run=run_id) as connection:
-        return _put_back(connection, "claims.id = :claim_id", {"claim_id": claim_id})
-
-
 def put_back_run(engine: Engine, workflow: str, *, run_id: str) -> int:
     """Make the unfinished cases of every claim of a failed run claimable at once."""
     with authored(engine, actor="system:claims", run=run_id) as connection:

@@ -344,13 +344,6 @@ class Contract(Strict):
                     return entry
         raise KeyError(f"{self.workflow} declares no operation {name!r}; write it under `systems`")
 
-    def field_rule(self, kind: Literal["company", "contact", "deal"], name: str) -> FieldRule:
-        """Who owns a field of the CRM; KeyError when the contract does not say."""
-        rules = self.fields.get(kind, {})
-        if name not in rules:
-            raise KeyError(f"{self.workflow} names no owner of {kind}.{name}; write it under `fields`")
-        return rules[name]
-
     def exception(self, code: str) -> ExceptionCase | None:
         """What to do about a reason code: the exact entry, else the longest fitting one that ends in *."""
         best: ExceptionCase | None = None

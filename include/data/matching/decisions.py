@@ -174,10 +174,6 @@ def _take_back(connection: Connection, winner: UUID, filled: dict[str, str]) -> 
         )
 
 
-def _type(name: str) -> str:
-    return "uuid" if name == "company_id" else "text"
-
-
 def _merged(connection: Connection, pair_id: int, *, changed: bool) -> Decision:
     joined = connection.execute(
         text("select winner, loser from contact_merges where pair_id = :id and undone_at is null"),

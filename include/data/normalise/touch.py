@@ -17,7 +17,6 @@ PARAMETERS = (
     *("gclid", "fbclid", "msclkid"),
 )
 PAGES = ("referrer", "landing_page")
-FIELDS = (*PARAMETERS, *PAGES)
 _LOWER = frozenset({"utm_source", "utm_medium"})  # Google and google are one source in every report
 _LONGEST = 2048  # characters, of a URL as of a parameter
 

@@ -9,24 +9,11 @@ from sqlalchemy import Connection, text
 
 from include.cases.model import StepResult, Work
 from include.cases.store import record_each
+from include.data.matching.directory import PERSON_COLUMNS
 from include.data.matching.people import Person
 from include.data.matching.resolve import Resolution, resolve
 
-_FIELDS = (
-    "email",
-    "email_key",
-    "phone",
-    "first_name",
-    "last_name",
-    "full_name",
-    "name_key",
-    "company",
-    "company_key",
-    "domain",
-    "country",
-    "city",
-    "postal_code",
-)
+_FIELDS = (*PERSON_COLUMNS, "company")
 
 
 def find_duplicates(work: Work) -> StepResult:

@@ -101,6 +101,7 @@ def airflow(airflow_home: Path, database_url: URL, slack: Slack, tmp_path: Path)
             [str(script)],
             {
                 "WAYBILL_DATABASE_URL": database_url.render_as_string(hide_password=False),
+                "WAYBILL_ENVIRONMENT": "production",
                 "AIRFLOW_CONN_WAYBILL_CHAT": json.dumps(connection),
                 **extra,
             },
