@@ -34,10 +34,11 @@ def client(home: Home, password: str) -> httpx.Client:
 
     :raises httpx.HTTPError: when the API server does not answer or refuses.
     """
-    api = httpx.Client(base_url=home.url, timeout=30, transport=httpx.HTTPTransport(retries=3))
-    answer = api.post("/auth/token", json={"username": USER, "password": password})
-    api.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
-    return api
+    with httpx.Client(base_url=home.url, timeout=30, transport=httpx.HTTPTransport(retries=3)) as door:
+        answer = door.post("/auth/token", json={"username": USER, "password": password})
+    token = answer.raise_for_status().json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=home.url, timeout=30, transport=httpx.HTTPTransport(retries=3), headers=headers)
 
 
 def import_errors(api: httpx.Client) -> list[dict[str, Any]]:
