@@ -9,6 +9,7 @@ import sys
 import uvicorn
 
 from include.data.database import DatabaseMissing, asyncpg_dsn
+from include.environment import UnknownEnvironment
 from include.intake.sources import SourcesInvalid, sources
 
 
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncpg_dsn()
         sources()
-    except (DatabaseMissing, SourcesInvalid) as error:
+    except (DatabaseMissing, SourcesInvalid, UnknownEnvironment) as error:
         print(f"The intake cannot start: {error}", file=sys.stderr)
         return 2
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - workers are started anew and import from here
