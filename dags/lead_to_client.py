@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Param
+from airflow.sdk import CronDataIntervalTimetable, Param
 
 from include.domain.lead_to_client.assignment import assign
 from include.domain.lead_to_client.crm import plan_crm
@@ -54,7 +54,7 @@ with workflow_dag(
 with workflow_dag(
     "lead_reprocess",
     WORKFLOW,
-    schedule="@daily",
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     purpose=__doc__,
     deadline_after=timedelta(hours=2),
     params={

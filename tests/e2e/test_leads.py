@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.mix import known_mix
+from tests.support.work import change
 from tests.support.stack import Waybill
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -107,14 +108,18 @@ def test_a_backfill_over_a_finished_day_sends_nothing_again(waybill: Waybill, si
     mix = known_mix(20, seed=20)
     waybill.send(mix.bodies)
     waybill.settle()
+    cases = [row["id"] for row in waybill.rows(f"select id from cases where id in {OURS}", since=since)]
+    change(
+        waybill.engine, "update cases set created_at = created_at - interval '1 day' where id = any(:ids)", ids=cases
+    )
     effects = waybill.rows("select id, state, sent_at from effects where system <> 'chat' order by id")
-    today = waybill.one("select date_trunc('day', now())")
+    yesterday = waybill.one("select date_trunc('day', now() - interval '1 day')")
     answer = waybill.api.post(
         "/api/v2/backfills",
         json={
             "dag_id": "lead_reprocess",
-            "from_date": today.isoformat(),
-            "to_date": today.isoformat(),
+            "from_date": yesterday.isoformat(),
+            "to_date": yesterday.isoformat(),
             "reprocess_behavior": "completed",
             "dag_run_conf": {"finished_too": True},
         },

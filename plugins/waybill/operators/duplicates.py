@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.data.database import authored, engine
 from include.data.matching import decisions
@@ -30,6 +30,6 @@ class DecideDuplicateOperator(BaseOperator):
             with authored(engine(), actor=actor, run=context["run_id"]) as connection:
                 decision = ACTIONS[wanted["decision"]](connection, wanted["pair_id"], actor)
         except (decisions.PairUnknown, decisions.DecidedOtherwise) as error:
-            raise AirflowException(str(error)) from None
+            raise AirflowFailException(str(error)) from None
         self.log.info("pair %d is %s%s", decision.pair_id, decision.state, "" if decision.changed else ", as before")
         return decision.state

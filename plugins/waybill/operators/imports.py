@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.data.database import engine
 from include.intake.imports import ImportRefused, ImportResult, import_rows
@@ -29,12 +29,12 @@ class ImportRowsOperator(BaseOperator):
         """Import the rows."""
         wanted = context["params"]
         if bool(wanted["path"]) == bool(wanted["rows"]):
-            raise AirflowException("give either a path or pasted rows")
+            raise AirflowFailException("give either a path or pasted rows")
         what: Path | str = Path(wanted["path"]) if wanted["path"] else f"{wanted['rows'].rstrip()}\n"
         try:
             result = import_rows(engine(), wanted["source"], what, triggered_by(context), progress=self._tell)
         except ImportRefused as error:
-            raise AirflowException(str(error)) from None
+            raise AirflowFailException(str(error)) from None
         for line in result.told:
             self.log.warning("%s", line)
         return {name: count for name, count in asdict(result).items() if name != "told"}

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.cases import store
 from include.cases.store import Selection
@@ -60,7 +60,7 @@ class QuarantineOperator(BaseOperator):
         if wanted["dry_run"]:
             self.log.info("dry run: nothing was changed; trigger again without it")
         elif selection.is_everything:
-            raise AirflowException("choose cases by id, reason or date: all of quarantine at once is not a choice")
+            raise AirflowFailException("choose cases by id, reason or date: all of quarantine at once is not a choice")
         else:
             changed = self._change([case["id"] for case in chosen], wanted, context)
         return {"chosen": len(chosen), "by_reason": dict(by_reason), "changed": changed}
@@ -70,7 +70,7 @@ class QuarantineOperator(BaseOperator):
         if wanted["action"] == "discard":
             return store.discard(engine(), ids, reason=wanted["discard_reason"] or "", actor=actor, run=run)
         if wanted["corrections"] and len(ids) > 1:
-            raise AirflowException(f"a correction is for one case, and {len(ids)} are chosen: name its id in case_ids")
+            raise AirflowFailException(f"a correction is for one case, and {len(ids)} are chosen: name its id in case_ids")
         return store.release(
             engine(),
             ids,
