@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from tests.support.mix import known_mix
-from tests.support.work import change
 from tests.support.stack import Waybill
+from tests.support.work import change
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -129,9 +129,9 @@ def test_a_backfill_over_a_finished_day_sends_nothing_again(waybill: Waybill, si
     waybill.wait_until(lambda: waybill.api.get(f"/api/v2/backfills/{number}").json()["completed_at"], 300)
     waybill.settle()
     reopened = waybill.one(
-        "select count(*) from events where kind = 'released' and actor = 'system:lead_reprocess' "
-        f"and case_id in {OURS}",
-        since=since,
+        """select count(*) from events
+           where kind = 'released' and actor = 'system:lead_reprocess' and case_id = any(:ids)""",
+        ids=cases,
     )
     assert reopened == mix.finished, "the backfill went over every lead that had finished"
     assert waybill.rows("select id, state, sent_at from effects where system <> 'chat' order by id") == effects

@@ -70,7 +70,9 @@ class QuarantineOperator(BaseOperator):
         if wanted["action"] == "discard":
             return store.discard(engine(), ids, reason=wanted["discard_reason"] or "", actor=actor, run=run)
         if wanted["corrections"] and len(ids) > 1:
-            raise AirflowFailException(f"a correction is for one case, and {len(ids)} are chosen: name its id in case_ids")
+            raise AirflowFailException(
+                f"a correction is for one case, and {len(ids)} are chosen: name its id in case_ids"
+            )
         return store.release(
             engine(),
             ids,
