@@ -38,8 +38,16 @@ class ClaimCasesOperator(BaseOperator):
     template_fields: Sequence[str] = ("since", "until")
 
     def __init__(self, *, workflow: str, limit: int = 5_000, since: str = "", until: str = "", **kwargs: Any) -> None:
-        kwargs.setdefault("task_id", CLAIM_TASK)
-        super().__init__(**kwargs)
+        declared = contract(workflow).step(CLAIM_TASK)
+        super().__init__(
+            task_id=CLAIM_TASK,
+            **{
+                "task_display_name": declared.title,
+                "owner": declared.owner.id,
+                "doc_md": declared.does,
+                **kwargs,
+            },
+        )
         self.workflow = workflow
         self.limit = limit
         self.since = since
