@@ -24,11 +24,11 @@ INSTALL = """
     begin
         perform pg_advisory_xact_lock_shared(
             hashtext('held ' || coalesce(tg_argv[0], current_setting('waybill.step', true), '')));
-        return null;
+        return new;
     end $$;
     create or replace trigger held before insert on events for each statement execute function held();
     create or replace trigger held before update of answer on effects
-        for each statement execute function held('recording');
+        for each row when (new.case_id is not null) execute function held('recording');
 """ + "".join(
     f"create or replace trigger held before insert on {table} for each statement execute function held('{table}');"
     for table in TABLES
@@ -65,8 +65,8 @@ class Holds:
         """Kill the process of the task that is held at `place` with SIGKILL, and open the place."""
         self.wait()
         kill_task(self.waybill, task or place)
-        expire_sending(self.waybill)
         self.release(place)
+        expire_sending(self.waybill)
 
 
 @contextmanager
@@ -93,8 +93,9 @@ def running_tasks(waybill: Waybill, dag_id: str = "lead_to_client") -> list[dict
 
 def kill_task(waybill: Waybill, task: str) -> None:
     """Kill the process of a running task of `lead_to_client`: it has no time to say anything."""
-    (instance,) = [one for one in running_tasks(waybill) if one["task_id"] == task]
-    title = f"airflow worker -- {instance['id']}"
+    running = {one["task_id"]: one["id"] for one in running_tasks(waybill)}
+    assert task in running, f"{task} is held, yet these are running: {sorted(running)}"
+    title = f"airflow worker -- {running[task]}"
     (process,) = [one for one in psutil.process_iter() if title in " ".join(_command(one))]
     process.kill()
 

@@ -1,0 +1,324 @@
+"""A running Waybill whose roles are connected: HubSpot's stand-in, a real mail server, Slack's stand-in.
+
+What the outside systems hold at the end is what counts here; the database is asked for what they should hold.
+"""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from include.contracts.registry import contract
+from include.runtime.environment import REPOSITORY
+from tests.standins import hubspot, slack
+from tests.standins.hubspot import HubSpot, closed_port
+from tests.standins.slack import Posted, Slack
+from tests.support.faults import holds
+from tests.support.mix import KnownMix, known_mix
+from tests.support.stack import Waybill, start_waybill, stop_waybill
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
+
+OURS = "(select id from cases where created_at >= :since and workflow = 'lead_to_client')"
+CONTRACT = contract("lead_to_client")
+OWNER_MAIL = CONTRACT.answers_for("segment").email
+HEADLINE = f"{CONTRACT.title}: step “{CONTRACT.step('segment').title}” failed"
+
+BAD_RELEASE = """
+
+# A release with a fault in one step, which shows while a file is there.
+from pathlib import Path
+
+FAULT = Path({fault!r})
+
+
+def segment_with_a_fault(work):
+    if FAULT.exists():
+        raise ConnectionError("jane.doe@example.com is nobody's business")
+    return segment(work)
+
+
+lead_to_client.get_task("segment").step = segment_with_a_fault
+lead_to_client.get_task("segment").retries = 0
+"""
+
+
+class Post:
+    """A mail server that keeps what it accepts."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        assert isinstance(envelope.content, bytes)
+        self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))  # type: ignore[arg-type]
+        return "250 OK"
+
+    def to(self, address: str) -> list[EmailMessage]:
+        """Return the mails to an address, in any case of letters."""
+        return [one for one in self.mails if address.lower() in str(one["To"]).lower()]
+
+
+@dataclass
+class Connected:
+    """A running Waybill, and the systems it is connected to."""
+
+    crm: HubSpot
+    post: Post
+    slack: Slack
+    fault: Path
+    waybill: Waybill = field(init=False)
+
+    def alerts(self) -> None:
+        """Let the alerts run once, now."""
+        self.waybill.finish("waybill_alerts", self.waybill.trigger("waybill_alerts"))
+
+    def posted(self, *parts: str) -> list[Posted]:
+        """Return the messages at Slack that hold all the parts."""
+        return [one for one in self.slack.messages if all(part in one.text for part in parts)]
+
+    def pause(self, paused: bool) -> None:
+        """Pause `lead_to_client`, or let it go on."""
+        answer = self.waybill.api.patch("/api/v2/dags/lead_to_client", json={"is_paused": paused})
+        assert answer.status_code == 200, answer.text
+
+
+@contextmanager
+def mail_server() -> Iterator[tuple[Post, int]]:
+    """Serve mail on 127.0.0.1."""
+    post = Post()
+    server = Controller(post, hostname="127.0.0.1", port=closed_port(), enable_SMTPUTF8=True)
+    server.start()
+    try:
+        yield post, server.port
+    finally:
+        server.stop()
+
+
+@contextmanager
+def bad_release() -> Iterator[tuple[Path, Path]]:
+    """Make a folder with the DAGs, one of which has a fault, and name the file that brings the fault out."""
+    with tempfile.TemporaryDirectory(prefix="waybill-release-") as folder:
+        dags, fault = Path(folder) / "dags", Path(folder) / "fault"
+        shutil.copytree(REPOSITORY / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+        with (dags / "lead_to_client.py").open("a") as file:
+            file.write(BAD_RELEASE.format(fault=str(fault)))
+        yield dags, fault
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Connected]:
+    """A Waybill whose crm, mail and chat are systems outside."""
+    with (
+        bad_release() as (dags, fault),
+        mail_server() as (post, mail_port),
+        hubspot.hubspot() as (crm, address),
+        slack.slack_standin() as chat,
+    ):
+        crm.create_waybill_properties()
+        mail_extra = {"from_email": "Sales <sales@seller.example>", "disable_ssl": True, "disable_tls": True}
+        connections = {
+            "CRM": {"conn_type": "hubspot", "host": address, "password": hubspot.TOKEN},
+            "MAIL": {"conn_type": "smtp", "host": "127.0.0.1", "port": mail_port, "extra": mail_extra},
+            "CHAT": {"conn_type": "slack", "password": slack.TOKEN, "extra": {"base_url": chat.api}},
+        }
+        connected = Connected(crm, post, chat, fault)
+        connected.waybill = start_waybill(
+            AIRFLOW__CORE__DAGS_FOLDER=str(dags),
+            **{f"AIRFLOW_CONN_WAYBILL_{role}": json.dumps(value) for role, value in connections.items()},
+        )
+        yield connected
+        stop_waybill(connected.waybill)
+
+
+@pytest.fixture
+def since(world: Connected) -> Any:
+    """The instant from which on cases are this test's."""
+    world.waybill.settle()
+    return world.waybill.one("select clock_timestamp()")
+
+
+def assert_the_systems_hold_everything_once(world: Connected, since: Any, mix: KnownMix) -> None:
+    """Fail unless HubSpot holds each object of the mix once, and each mail that was planned arrived once."""
+    waybill, crm = world.waybill, world.crm
+    waybill.assert_balanced()
+    assert waybill.rows(f"select * from effects where case_id in {OURS} and state <> 'sent'", since=since) == []
+    finished = f"select count(*) from cases where id in {OURS} and state = 'finished'"
+    assert waybill.one(finished, since=since) == mix.finished
+    expected = {"companies": mix.people, "contacts": mix.people, "deals": mix.people, "tasks": mix.finished}
+    for (operation, kind), number in zip(
+        {"upsert_company": "companies", "upsert_contact": "contacts", "upsert_deal": "deals", "create_task": "tasks"}
+        .items(),
+        expected.values(),
+        strict=True,
+    ):  # fmt: skip
+        keys = {
+            row["key"]
+            for row in waybill.rows(
+                f"""select distinct payload->>'key' as key from effects
+                    where case_id in {OURS} and operation = :operation""",
+                since=since,
+                operation=operation,
+            )
+        }
+        held = Counter(one["waybill_key"] for one in crm.objects[kind].values() if one.get("waybill_key") in keys)
+        assert held == dict.fromkeys(keys, 1), f"{kind}: each once"
+        assert len(keys) == number, kind
+    emails = [one["email"].lower() for one in crm.objects["contacts"].values()]
+    assert len(emails) == len(set(emails))
+    planned = waybill.rows(
+        f"select lower(email) as email, count(*) from leads where case_id in {OURS} and mail = 'planned' group by 1",
+        since=since,
+    )
+    assert planned
+    assert {row["email"]: len(world.post.to(row["email"])) for row in planned} == {
+        row["email"]: row["count"] for row in planned
+    }
+    ids = [one["Message-ID"] for one in world.post.mails]
+    assert len(ids) == len(set(ids))
+
+
+def test_leads_reach_the_connected_systems_each_effect_once(world: Connected, since: Any) -> None:
+    mix = known_mix(60, seed=61)
+    assert {answer.status for answer in world.waybill.send(mix.bodies)} == {202}
+    world.waybill.settle()
+    assert_the_systems_hold_everything_once(world, since, mix)
+    assert world.waybill.one("select count(*) from mailbox") == 0, "nothing went to the built-in mailbox"
+    assert world.waybill.one("select count(*) from crm_contacts") == 0
+
+
+def test_a_step_killed_between_sending_and_recording_sends_nothing_twice(world: Connected, since: Any) -> None:
+    mix = known_mix(40, seed=62)
+    with holds(world.waybill) as held:
+        held.hold("recording", "assign", "create_tasks")
+        world.waybill.send(mix.bodies)
+        held.kill_at("recording", "update_crm")
+        for before, step in (("assign", "create_tasks"), ("create_tasks", "send_mail")):
+            held.wait()
+            held.hold("recording")
+            held.release(before)
+            held.kill_at("recording", step)
+    world.waybill.settle()
+    assert_the_systems_hold_everything_once(world, since, mix)
+
+
+def test_what_hubspot_refuses_of_a_batch_is_set_aside_and_the_rest_goes_on(world: Connected, since: Any) -> None:
+    mix = known_mix(40, seed=63)
+    again = {body["email"].lower() for body in mix.bodies[8::10]}
+    refused = {body["email"] for body in mix.bodies[:7] if body["email"] not in again}
+    world.crm.reject = lambda kind, properties: kind == "contacts" and properties.get("email") in refused
+    world.waybill.send(mix.bodies)
+    world.waybill.settle()
+    world.waybill.assert_balanced()
+    set_aside = world.waybill.rows(
+        f"""select cases.id, lower(email) as email from cases join leads on leads.case_id = cases.id
+            where cases.id in {OURS} and state = 'quarantined' and reasons->0->>'code' = 'effect.crm'""",
+        since=since,
+    )
+    assert {row["email"] for row in set_aside} == refused
+    world.alerts()
+    (alert,) = world.posted("given up (crm.upsert_contact)")
+    assert f"{len(set_aside)} effects for {len(set_aside)} cases" in alert.text
+
+    world.crm.reject = lambda kind, properties: False
+    released = world.waybill.trigger(
+        "lead_replay", case_ids=[row["id"] for row in set_aside], reason="effect.crm", dry_run=False
+    )
+    world.waybill.finish("lead_replay", released)
+    world.waybill.settle()
+    assert_the_systems_hold_everything_once(world, since, mix)
+
+
+def test_a_crm_that_is_away_stops_only_what_needs_it_and_everything_resumes_by_itself(
+    world: Connected, since: Any
+) -> None:
+    mix = known_mix(60, seed=64)
+    world.crm.fail(503, 10_000)
+    world.waybill.send(mix.bodies[:40])
+    held_up = f"select count(*) from cases where id in {OURS} and state = 'pending' and stage = 'update_crm'"
+    first = [body for number, body in enumerate(mix.bodies[:40]) if number % 10 != 9]
+    world.waybill.wait_until(lambda: world.waybill.one(held_up, since=since) == len(first))
+    assert world.waybill.one(
+        f"select count(*) from cases where id in {OURS} and state = 'quarantined'", since=since
+    ) == 40 - len(first), "what needs no CRM went on"
+    world.waybill.send(mix.bodies[40:])
+    world.waybill.wait_until(lambda: world.waybill.one(held_up, since=since) == mix.finished)
+    runs = f"select count(distinct run_id) from events where case_id in {OURS} and run_id is not null"
+    during = world.waybill.one(runs, since=since)
+    assert during < 15, "it is not asked again and again while it is away"
+    world.crm.faults.clear()
+    world.waybill.settle(180)
+    assert_the_systems_hold_everything_once(world, since, mix)
+
+
+def test_a_step_that_breaks_is_read_at_slack_and_so_is_its_recovery(world: Connected, since: Any) -> None:
+    mix = known_mix(10, seed=65)
+    with broken_step(world, mix):
+        world.alerts()
+        (alert,) = world.posted(HEADLINE, "ConnectionError")
+    assert f"{mix.finished} cases of" in alert.text
+    assert f"{world.waybill.home.url}/dags/lead_to_client/runs/" in alert.text
+    assert "/tasks/segment" in alert.text
+    assert f"{world.waybill.home.url}/waybill/runbooks/task_failed" in alert.text
+    assert "jane" not in alert.whole
+    links = [line.partition(": ")[2] for line in alert.text.splitlines() if line.startswith(("Cases:", "Runbook:"))]
+    assert [world.waybill.api.get(link).status_code for link in links] == [200, 200], links
+    world.waybill.settle()
+    world.alerts()
+    assert world.posted(f"Recovered: {HEADLINE}"), "those who were called are called back"
+    assert_the_systems_hold_everything_once(world, since, mix)
+
+
+def test_an_alert_that_slack_does_not_take_goes_by_mail_once(world: Connected, since: Any) -> None:
+    mix = known_mix(10, seed=66)
+
+    def mailed() -> list[EmailMessage]:
+        return [one for one in world.post.to(OWNER_MAIL) if one["Subject"] == f"[Waybill] {HEADLINE}"]
+
+    def told() -> bool:
+        world.alerts()
+        return bool(mailed())
+
+    world.slack.down = True
+    try:
+        with broken_step(world, mix):
+            world.waybill.wait_until(told, 90)
+            world.alerts()
+    finally:
+        world.slack.down = False
+    (mail,) = mailed()
+    said = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert "The chat does not take this alert." in said
+    assert "/tasks/segment" in said
+    world.waybill.settle()
+    assert_the_systems_hold_everything_once(world, since, mix)
+
+
+@contextmanager
+def broken_step(world: Connected, mix: KnownMix) -> Iterator[None]:
+    """Send leads into a step that fails, and stop at the failed run; mend the step at the end, and let them go on."""
+    failures = "select count(*) from alert_occurrences join alerts on alerts.id = alert_id where kind = 'task_failed'"
+    before = world.waybill.one(failures)
+    world.fault.touch()
+    try:
+        world.waybill.send(mix.bodies)
+        world.waybill.wait_until(lambda: world.waybill.one(failures) > before)
+        world.pause(True)
+        yield
+    finally:
+        world.fault.unlink()
+        world.pause(False)
