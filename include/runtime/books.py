@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -53,11 +52,6 @@ from alerts where last_at >= :since group by kind, state
 union all
 select 12, 'chat', 'messages', count(*) from chat_log where coalesce(updated_at, posted_at) >= :since
 order by 1, 4 desc, 3
-"""
-
-BALANCE = """
-select workflow, received, finished, rejected, waiting, quarantined, in_progress, difference
-from balance order by workflow
 """
 
 OPEN_DEALS = """
@@ -105,11 +99,6 @@ def figures(connection: Connection, receipts: Sequence[str], since: datetime) ->
     """Return step, what is counted, and the number, in the order of the steps."""
     rows = connection.execute(text(FIGURES), {"receipts": list(receipts), "since": since})
     return [(row.step, row.what, row.n) for row in rows]
-
-
-def balance(connection: Connection) -> list[dict[str, Any]]:
-    """Return the books of every workflow; `difference` is not 0 where something disappeared."""
-    return [dict(row) for row in connection.execute(text(BALANCE)).mappings()]
 
 
 def open_deals(connection: Connection, receipts: Sequence[str], count: int) -> list[str]:

@@ -13,9 +13,10 @@ from uuid import uuid4
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import Engine
 
+from include.cases.balance import are_balanced, balances
 from include.data.database import connect
 from include.intake.sender import Answer, Parcel, Sender, parcel
 from include.intake.sources import load
@@ -144,7 +145,7 @@ def _tell_the_owners(home: Home, console: Console, seconds: float) -> None:
 def _print_books(engine: Engine, console: Console, receipts: list[str], since: datetime) -> bool:
     with engine.connect() as connection:
         figures = books.figures(connection, receipts, since)
-        balances = books.balance(connection)
+        sheet = balances(connection)
         runs, median = books.times(connection, receipts)
     table = Table("step", "", "cases", title="What became of them", title_justify="left", box=None, padding=(0, 2))
     table.columns[2].justify = "right"
@@ -157,13 +158,17 @@ def _print_books(engine: Engine, console: Console, receipts: list[str], since: d
     if median is not None:
         console.print(f"  {runs} runs; half of the cases were closed within {median:.1f} s of their receipt.\n")
     columns = ("received", "finished", "rejected", "waiting", "quarantined", "in_progress", "difference")
-    sheet = Table(
-        "workflow", *(name.replace("_", " ") for name in columns), title="The books", title_justify="left", box=None
+    balance = Table(
+        Column("workflow", no_wrap=True, min_width=max((len(row.workflow) for row in sheet), default=0)),
+        *(Column(name.replace("_", " "), justify="right", overflow="fold") for name in columns),
+        title="The books",
+        title_justify="left",
+        box=None,
     )
-    for row in balances:
-        sheet.add_row(row["workflow"], *(str(row[name]) for name in columns))
-    console.print(sheet)
-    balanced = all(row["difference"] == 0 for row in balances)
+    for row in sheet:
+        balance.add_row(row.workflow, *(str(getattr(row, name)) for name in columns))
+    console.print(balance)
+    balanced = are_balanced(sheet)
     if balanced:
         console.print("  [green]They balance: nothing was lost.[/green]")
     else:
