@@ -192,7 +192,7 @@ def environment(home: Home, *, waybill_url: str, airflow_url: str) -> dict[str, 
 
 
 # What a local Waybill cannot let the outside decide, or `make down` would not find what `make up` started.
-FIXED = ("AIRFLOW_HOME", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME", "WAYBILL_ADMIN_PASSWORD")
+FIXED = ("AIRFLOW_HOME", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME", "WAYBILL_ADMIN_PASSWORD", "WAYBILL_PRELOAD")
 
 
 def _fixed(home: Home) -> dict[str, str]:

@@ -46,7 +46,7 @@ def airflow_programs() -> list[Program]:
     return [
         Program("api-server", [*airflow, "api-server"], priority=10),
         # Tasks are forked from the scheduler, so it is the one to load heavy libraries.
-        Program("scheduler", [*airflow, "scheduler", "--skip-serve-logs"], {"WAYBILL_PRELOAD": "1"}),
+        Program("scheduler", [*airflow, "scheduler", "--skip-serve-logs"], {"WAYBILL_PRELOAD": os.environ.get("WAYBILL_PRELOAD", "1")}),
         Program("dag-processor", [*airflow, "dag-processor"]),
         Program("triggerer", [*airflow, "triggerer", "--skip-serve-logs"]),
     ]
