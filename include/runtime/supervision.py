@@ -43,10 +43,11 @@ class Program:
 def airflow_programs() -> list[Program]:
     """Return Airflow's processes; the API server carries the intake and the ops pages."""
     airflow = [sys.executable, "-m", "airflow"]
+    preload = os.environ.get("WAYBILL_PRELOAD", "1")
     return [
         Program("api-server", [*airflow, "api-server"], priority=10),
         # Tasks are forked from the scheduler, so it is the one to load heavy libraries.
-        Program("scheduler", [*airflow, "scheduler", "--skip-serve-logs"], {"WAYBILL_PRELOAD": os.environ.get("WAYBILL_PRELOAD", "1")}),
+        Program("scheduler", [*airflow, "scheduler", "--skip-serve-logs"], {"WAYBILL_PRELOAD": preload}),
         Program("dag-processor", [*airflow, "dag-processor"]),
         Program("triggerer", [*airflow, "triggerer", "--skip-serve-logs"]),
     ]
