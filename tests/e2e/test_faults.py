@@ -114,7 +114,7 @@ def test_two_runs_at_once_with_the_same_people_make_one_contact_of_each(stack: W
     with holds(stack) as held:
         held.hold("validate")
         stack.send(mix.bodies)
-        held.wait()
+        held.wait("validate")
         stack.send([body | {"message": "and again"} for body in mix.bodies])
         stack.wait_until(
             lambda: (
@@ -158,7 +158,7 @@ def test_postgres_killed_in_mid_run_loses_nothing_that_was_acknowledged(stack: W
         with holds(stack) as held:
             held.hold("segment")
             stack.send(mix.bodies[:40])
-            held.wait()
+            held.wait("segment")
             sending = pool.submit(stack.send, mix.bodies[40:])
             time.sleep(0.05)
             postgres.send_signal(signal.SIGKILL)
@@ -178,7 +178,7 @@ def test_a_killed_scheduler_is_replaced_and_its_runs_come_to_their_end(stack: Wa
     with holds(stack) as held:
         held.hold("update_crm")
         stack.send(mix.bodies)
-        held.wait()
+        held.wait("update_crm")
         os.kill(Supervisor(stack.home).states()["scheduler"]["pid"], signal.SIGKILL)
     stack.settle(300)
     assert_all_is_well(stack, since, mix)

@@ -26,14 +26,17 @@ INSTALL = """
             hashtext('held ' || coalesce(tg_argv[0], current_setting('waybill.step', true), '')));
         return new;
     end $$;
-    create or replace trigger held before insert on events for each statement execute function held();
+    create or replace trigger held before insert on events
+        for each row when (new.kind in ('claimed', 'advanced', 'finished')) execute function held();
     create or replace trigger held before update of answer on effects
         for each row when (new.case_id is not null) execute function held('recording');
 """ + "".join(
     f"create or replace trigger held before insert on {table} for each statement execute function held('{table}');"
     for table in TABLES
 )  # fmt: skip
-WAITS = "select exists (select from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and not granted)"
+WAITS = """
+    select exists (select from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and not granted
+                   and (classid::bigint << 32) | objid::bigint = hashtext('held ' || :place)::bigint)"""
 
 
 class Holds:
@@ -57,13 +60,13 @@ class Holds:
         for place in places:
             self.connection.execute(text("select pg_advisory_unlock(hashtext('held ' || :place))"), {"place": place})
 
-    def wait(self, seconds: float = 90) -> None:
-        """Wait until somebody is held somewhere."""
-        self.waybill.wait_until(lambda: self.waybill.one(WAITS), seconds, 0.05)
+    def wait(self, place: str, seconds: float = 90) -> None:
+        """Wait until somebody is held at `place`."""
+        self.waybill.wait_until(lambda: self.waybill.one(WAITS, place=place), seconds, 0.05)
 
     def kill_at(self, place: str, task: str = "") -> None:
         """Kill the process of the task that is held at `place` with SIGKILL, and open the place."""
-        self.wait()
+        self.wait(place)
         kill_task(self.waybill, task or place)
         self.release(place)
         expire_sending(self.waybill)
