@@ -25,6 +25,8 @@ Plan = Callable[[Work, Provider], Sequence[Effect]]
 """Says which effects a step intends for its cases; reads, and writes nothing outside Waybill's database."""
 
 SOONEST_RETRY = timedelta(seconds=1)
+SYSTEM_AWAY = "system away"
+"""The event, on one case of the batch, that a system could not even be read; the alerts look for it."""
 AWAY_FOR = timedelta(seconds=10)
 """Time until a system is asked again that did not answer and named no time."""
 
@@ -42,7 +44,7 @@ def run_effect_step(
     with work_at(engine, position) as work:
         if not work.case_ids:
             return Tally()
-        unplanned = without_culprits(work, lambda part: _plan(part, plan, provider, mode))
+        unplanned = without_culprits(work, lambda part: _plan(part, plan, provider, system, mode))
         store.apply(replace(work, case_ids=sorted(unplanned.stopped())), unplanned, position.following)
     ledger.deliver(engine, provider, system=system, scope=ledger.Scope(work.case_ids, position.step))
     store.renew(engine, position.claim_id)
@@ -55,12 +57,13 @@ def run_effect_step(
     return tally
 
 
-def _plan(work: Work, plan: Plan, provider: Provider, mode: Mode) -> StepResult:
+def _plan(work: Work, plan: Plan, provider: Provider, system: str, mode: Mode) -> StepResult:
     """Write what is planned to the ledger; where the plan needs to read a system that is away, all cases wait."""
     try:
         effects = plan(work, provider)
     except (Unavailable, UnknownOutcome) as trouble:
         log.warning("%s cannot be planned now: %s", work.step, trouble)
+        store.record(work.connection, SYSTEM_AWAY, work.case_ids[:1], {"system": system, "cases": len(work.case_ids)})
         asked = timedelta(seconds=getattr(trouble, "retry_after", None) or 0)
         again = datetime.now(UTC) + max(asked, AWAY_FOR)
         return StepResult(put_back=dict.fromkeys(work.case_ids, again))

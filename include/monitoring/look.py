@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
+from include.integrations.steps import SYSTEM_AWAY
 from include.monitoring.alerts import STEP, Alerts, Trouble
 from include.monitoring.messages import Kind
 
@@ -130,15 +131,27 @@ def _down(connection: Connection) -> list[Trouble]:
                                                        and s.sent_at > now() - :after)"""),
         {"attempts": DOWN_AFTER_ATTEMPTS, "after": DOWN_AFTER, "alerts": STEP},
     )
+    unreadable = connection.execute(
+        text("""
+            select e.system, min(e.id), count(*), array_agg(distinct e.workflow)
+            from (select id, at, workflow, detail->>'system' as system from events
+                  where kind = :away and at > now() - :window) e
+            group by e.system
+            having min(e.at) < now() - :after
+               and not exists (select from effects s where s.system = e.system and s.state = 'sent'
+                                                       and s.sent_at > now() - :after)"""),
+        {"away": SYSTEM_AWAY, "after": DOWN_AFTER, "window": 5 * DOWN_AFTER},
+    )
+    found = [*((f"effect {row[1]}", row) for row in rows), *((f"event {row[1]}", row) for row in unreadable)]
     return [
         Trouble(
             Kind.SYSTEM_DOWN,
             "waybill",
-            occurrence=f"effect {first}",
+            occurrence=occurrence,
             cause=system,
             facts={"attempts": attempts, "workflows": workflows},
         )
-        for system, first, attempts, workflows in rows
+        for occurrence, (system, _, attempts, workflows) in found
     ]
 
 
@@ -160,11 +173,13 @@ def _healed(alerts: Alerts) -> int:
         back = _ids(
             connection,
             """kind = 'system_down' and (
-                   not exists (select from effects e where e.system = a.cause and e.state in ('failed', 'unknown')
-                                                       and e.step <> :alerts)
+                   (not exists (select from effects e where e.system = a.cause and e.state in ('failed', 'unknown')
+                                                        and e.step <> :alerts)
+                    and not exists (select from events e where e.kind = :away and e.at > now() - :after
+                                                           and e.detail->>'system' = a.cause))
                    or exists (select from effects e where e.system = a.cause and e.state = 'sent'
                                                       and e.sent_at > a.last_at))""",
-            {"alerts": STEP},
+            {"alerts": STEP, "away": SYSTEM_AWAY, "after": DOWN_AFTER},
         )
         passed = _ids(
             connection,

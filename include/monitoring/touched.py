@@ -115,9 +115,15 @@ def _subjects(connection: Connection, alert: Alert) -> Numbers:
 def _waiting_for(connection: Connection, alert: Alert) -> Numbers:
     effects, cases, examples = connection.execute(
         text("""
-            select count(*), count(distinct case_id),
+            select count(effect), count(distinct case_id),
                    (array_agg(distinct case_id) filter (where case_id is not null))[1 : 5]
-            from effects where system = :system and state in ('pending', 'failed', 'unknown', 'sending')"""),
+            from (select id as effect, case_id from effects
+                  where system = :system and state in ('pending', 'failed', 'unknown', 'sending')
+                  union all
+                  -- a system that cannot be read holds back cases for which nothing is planned yet
+                  select null, cases.id from cases where state in ('pending', 'running') and (workflow, stage) in
+                      (select workflow, step from events where kind = 'system away'
+                       and at > now() - interval '10 minutes' and detail->>'system' = :system)) waiting"""),
         {"system": alert.cause},
     ).one()
     return Numbers(cases=cases, remaining=cases, examples=examples or (), effects=effects)

@@ -49,7 +49,7 @@ def meta(code: str, message: str, field_name: str | None = None) -> dict[str, An
 
     :param code: of the reason or warning.
     :param message: for the person who must act; `{<column>}` stands for the row's value.
-    :param field_name: the canonical field to correct.
+    :param field_name: the canonical field to correct; `{<column>}` takes it from the row.
     """
     return {"code": code, "message": message, "field": field_name}
 
@@ -105,8 +105,9 @@ def _read(outcome: ExpectationSuiteValidationResult, frame: pd.DataFrame, id_col
         elif config.severity == "critical":
             message, columns = about["message"], [c for c in frame.columns if "{" + c + "}" in about["message"]]
             values = zip(*(rows.loc[ids, column] for column in columns), strict=True) if columns else [()] * len(ids)
-            for row_id, of_row in zip(ids, values, strict=True):
-                failures[row_id].append(Reason(code, _told(message, columns, of_row), about.get("field")))
+            fields = _fields(rows, ids, about.get("field"))
+            for row_id, of_row, field in zip(ids, values, fields, strict=True):
+                failures[row_id].append(Reason(code, _told(message, columns, of_row), field))
         else:
             for row_id in ids:
                 warnings[row_id].append(code)
@@ -128,6 +129,13 @@ def _ids(result: Mapping[str, Any], id_column: str) -> list[Any]:
         for entry in result.get("unexpected_index_list") or []
         for value in entry[id_column]
     ]
+
+
+def _fields(rows: pd.DataFrame, ids: list[Any], field: str | None) -> list[str | None]:
+    """The field to correct in each row: the same for all, or the one that a column of the frame names."""
+    if field is None or not field.startswith("{"):
+        return [field] * len(ids)
+    return list(rows.loc[ids, field.strip("{}")])
 
 
 def _told(message: str, columns: Iterable[str], values: Iterable[Any]) -> str:

@@ -15,7 +15,9 @@ from include.cases.steps import Position, run_step
 from include.contracts.registry import contract
 from include.integrations import ledger
 from include.integrations.builtin.chat_log import ChatLog
+from include.integrations.http.errors import Unavailable
 from include.integrations.slack import SlackWebhook
+from include.integrations.steps import run_effect_step
 from include.integrations.systems import Effect, Mode
 from include.monitoring.alerts import Alerts, Trouble
 from include.monitoring.look import look
@@ -298,6 +300,42 @@ def test_a_system_that_nothing_reaches_is_one_alert_which_heals(
     )
     minute()
     assert "Recovered" in slack.messages[0].whole
+
+
+def test_a_system_that_cannot_even_be_read_is_an_alert_too(
+    engine: Engine, alerts: Alerts, slack: Slack, minute: Minute
+) -> None:
+    receive(engine, 3)
+    steps = contract("lead_to_client").step_ids
+    claim = store.claim(engine, workflow="lead_to_client", steps=steps, run_id="run-1", limit=10)
+    assert claim is not None
+    change(engine, "update cases set stage = 'update_crm'")
+
+    def unreadable(work: Work, crm: object) -> list[Effect]:
+        raise Unavailable("crm", "503")
+
+    tally = run_effect_step(
+        engine,
+        Position("lead_to_client", steps, "update_crm", claim.id, "run-1"),
+        unreadable,
+        ChatLog(engine),
+        system="crm",
+        mode=Mode.LIVE,
+    )
+    assert tally.put_back == 3
+    minute()
+    assert slack.messages == [], "once is not down"
+    # events never change, so the one that is two minutes old is written by hand
+    change(
+        engine,
+        """insert into events (at, case_id, workflow, kind, step, actor, detail)
+           select now() - interval '3 minutes', case_id, workflow, kind, step, actor, detail
+           from events where kind = 'system away'""",
+    )
+    minute()
+    (message,) = slack.messages
+    assert "The system crm does not answer" in message.whole
+    assert "3 cases of lead_to_client" in message.whole
 
 
 def test_a_failed_step_heals_when_later_cases_pass_it(engine: Engine, alerts: Alerts) -> None:
