@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -14,14 +17,23 @@ import httpx
 from include.runtime.environment import USER, Home, RuntimeProblem
 
 
-def health(home: Home) -> dict[str, str]:
-    """Return each part's status by its name; empty when the API server does not answer."""
+def health(home: Home, started: Mapping[str, float] = MappingProxyType({})) -> dict[str, str]:
+    """Return each part's status by its name; empty when the API server does not answer.
+
+    :param started: when the process of a part was started, in seconds since 1970: a sign of life from before is its
+        dead predecessor's, which Airflow goes on calling healthy for a while, and the part counts as starting.
+    """
     try:
         answer = httpx.get(f"{home.url}/api/v2/monitor/health", timeout=5)
         parts: dict[str, dict[str, Any]] = answer.raise_for_status().json()
     except (httpx.HTTPError, ValueError):
         return {}
-    return {name: str(part.get("status")) for name, part in parts.items() if isinstance(part, dict)}
+    found = {name: str(part.get("status")) for name, part in parts.items() if isinstance(part, dict)}
+    for name, moment in started.items():
+        sign_of_life = parts.get(name, {}).get(f"latest_{name}_heartbeat")
+        if sign_of_life and datetime.fromisoformat(sign_of_life).timestamp() < moment:
+            found[name] = "starting"
+    return found
 
 
 def is_healthy(found: dict[str, str]) -> bool:

@@ -164,7 +164,15 @@ def _wait_for_health(home: Home, supervisor: Supervisor, began: datetime) -> Non
     warm = False
     while time.monotonic() < deadline:
         _refuse_dead_program(home, supervisor)
-        found = health.health(home)
+        states = supervisor.states()
+        found = health.health(
+            home,
+            {
+                name.replace("-", "_"): info["start"]
+                for name, info in states.items()
+                if name not in (POSTGRES, "api-server")
+            },
+        )
         if found and not warm:
             health.warm(home)
             warm = True
@@ -178,7 +186,8 @@ def _wait_for_health(home: Home, supervisor: Supervisor, began: datetime) -> Non
             if not missing:
                 return
         else:
-            missing = ", ".join(sorted(name for name, state in found.items() if state == "unhealthy")) or missing
+            late = sorted(name for name, state in found.items() if state in ("unhealthy", "starting"))
+            missing = ", ".join(late) or missing
         time.sleep(0.3)
     raise RuntimeProblem(
         f"Airflow was not ready within {HEALTH_SECONDS:.0f} s; still missing: {missing}. Its logs are in {home.logs}."
