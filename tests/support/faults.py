@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from include.runtime.supervision import Supervisor
 from tests.support.stack import Waybill
@@ -115,8 +115,13 @@ def kill_program(waybill: Waybill, name: str) -> None:
 
 def expire_sending(waybill: Waybill) -> None:
     """Let the two minutes pass for which a dead sender's effects are left alone."""
-    with waybill.engine.begin() as connection:
-        connection.execute(text("update effects set lease_until = now() where state = 'sending'"))
+    while True:
+        try:
+            with waybill.engine.begin() as connection:
+                connection.execute(text("update effects set lease_until = now() where state = 'sending'"))
+        except OperationalError:  # a deadlock with whoever records outcomes at this moment, in another order
+            continue
+        return
 
 
 def eventually(check: Callable[[], Any]) -> Callable[[], Any]:
