@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psutil
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -119,9 +120,12 @@ def expire_sending(waybill: Waybill) -> None:
         try:
             with waybill.engine.begin() as connection:
                 connection.execute(text("update effects set lease_until = now() where state = 'sending'"))
-        except OperationalError:  # a deadlock with whoever records outcomes at this moment, in another order
-            continue
-        return
+        except OperationalError as error:
+            # whoever records outcomes at this moment locks the same rows in another order
+            if not isinstance(error.orig, DeadlockDetected):
+                raise
+        else:
+            return
 
 
 def eventually(check: Callable[[], Any]) -> Callable[[], Any]:
