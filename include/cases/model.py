@@ -55,12 +55,14 @@ class StepResult:
     :param close: case -> outcome; the case is finished.
     :param put_back: case -> when it may be tried again, at the same step (a system is away).
     :param wait: case -> the person or team it now waits for.
+    :param send_back: case -> an earlier step, from which it goes on in a later run.
     """
 
     quarantine: dict[int, list[Reason]] = field(default_factory=dict)
     close: dict[int, str] = field(default_factory=dict)
     put_back: dict[int, datetime] = field(default_factory=dict)
     wait: dict[int, str] = field(default_factory=dict)
+    send_back: dict[int, str] = field(default_factory=dict)
 
     def update(self, other: StepResult) -> None:
         """Add what another part of the same batch came to."""
@@ -68,10 +70,11 @@ class StepResult:
         self.close.update(other.close)
         self.put_back.update(other.put_back)
         self.wait.update(other.wait)
+        self.send_back.update(other.send_back)
 
     def stopped(self) -> set[int]:
         """Return the cases that do not go on by themselves."""
-        return {*self.quarantine, *self.close, *self.put_back, *self.wait}
+        return {*self.quarantine, *self.close, *self.put_back, *self.wait, *self.send_back}
 
 
 Step = Callable[[Work], StepResult | None]

@@ -37,6 +37,7 @@ class Tally:
     finished: int = 0
     put_back: int = 0
     waiting: int = 0
+    sent_back: int = 0
 
     @classmethod
     def of(cls, case_ids: Sequence[int], result: StepResult) -> Tally:
@@ -48,6 +49,7 @@ class Tally:
             finished=len(result.close),
             put_back=len(result.put_back),
             waiting=len(result.wait),
+            sent_back=len(result.send_back),
         )
 
 

@@ -226,6 +226,12 @@ def apply(work: Work, result: StepResult, following: str | None, outcome: str = 
         )
     if result.wait:
         _set(work.connection, "state = 'waiting', owner = v.value #>> '{}', claim_id = null", result.wait)
+    if result.send_back:
+        _set(
+            work.connection,
+            "state = 'pending', stage = v.value #>> '{}', available_at = now(), claim_id = null",
+            result.send_back,
+        )
 
 
 def _set(connection: Connection, assignment: str, values: Mapping[int, Any]) -> None:
@@ -329,6 +335,30 @@ def discard(engine: Engine, case_ids: Sequence[int], *, reason: str, actor: str,
                 where id = any(:ids) and state in ('quarantined', 'waiting')"""),
             {"reason": reason.strip(), "ids": list(case_ids)},
         ).rowcount
+
+
+def lock(connection: Connection, case_ids: Sequence[int]) -> None:
+    """Hold cases until the transaction ends, in one order for everybody; whoever works on one is waited for."""
+    connection.execute(
+        text("select 1 from cases where id = any(:ids) order by id for update"), {"ids": list(case_ids)}
+    )
+
+
+def wake(connection: Connection, case_ids: Sequence[int]) -> int:
+    """Let waiting cases look again, at the step where they wait, whether they may go on.
+
+    Call it in the transaction that changes what they wait for: a step that decides to wait at this very moment is
+    waited for first, so the news cannot fall between its look and its wait.
+
+    :returns: how many were waiting.
+    """
+    lock(connection, case_ids)
+    return connection.execute(
+        text("""
+            update cases set state = 'pending', available_at = now(), updated_at = now()
+            where id = any(:ids) and state = 'waiting'"""),
+        {"ids": list(case_ids)},
+    ).rowcount
 
 
 def hand_over(connection: Connection, *, to: str, stage: str, owner: str, case_ids: Sequence[int], waits: bool) -> int:
