@@ -133,3 +133,16 @@ class CrmProvider(Provider, Protocol):
     def read(self, kind: str, keys: Sequence[str]) -> Mapping[str, Json]:
         """Return what the CRM knows now of each company, contact or deal (`kind`) among `keys`."""
         ...
+
+
+class ErpProvider(Provider, Protocol):
+    """A provider of the `erp` role: it can also be read, by Waybill's own keys."""
+
+    def read(self, kind: str, keys: Sequence[str]) -> Mapping[str, Json]:
+        """Return what the ERP knows now of each of `keys`; what it does not know is left out.
+
+        :param kind: `supplier` -> name, active, blocked, email, currency, country, orders_by_mail, language;
+            `order` -> id, number, state.
+        :raises SystemTrouble: when the ERP cannot be asked.
+        """
+        ...

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from include.data.database import engine
 from include.integrations.builtin.chat_log import ChatLog
 from include.integrations.builtin.crm import BuiltinCrm
+from include.integrations.builtin.erp import BuiltinErp
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.systems import Provider
 
@@ -22,7 +23,12 @@ class UnknownSystem(ValueError):
     """A role is connected to a type of system that Waybill has no provider for."""
 
 
-BUILTIN: dict[str, Callable[[Any], Provider]] = {"crm": BuiltinCrm, "mail": LocalMailbox, "chat": ChatLog}
+BUILTIN: dict[str, Callable[[Any], Provider]] = {
+    "crm": BuiltinCrm,
+    "erp": BuiltinErp,
+    "mail": LocalMailbox,
+    "chat": ChatLog,
+}
 
 
 def provider(role: str) -> Provider:

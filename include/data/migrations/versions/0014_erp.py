@@ -29,6 +29,10 @@ create table erp_documents (
     document   jsonb not null,
     created_at timestamptz not null default now()
 );
+create index erp_documents_order on erp_documents (order_key);
+-- A supplier's invoice is booked once, whoever brings it a second time.
+create unique index erp_documents_invoice on erp_documents ((document->>'supplier'), lower(document->>'number'))
+    where kind in ('invoice', 'credit_note');
 """
 
 
