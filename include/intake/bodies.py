@@ -14,6 +14,9 @@ import orjson
 DEEPEST = 64
 """Levels of nesting; form providers need about ten."""
 
+LONGEST_WHOLE = 18
+"""Digits, with the sign, of a whole number that fits into 64 bits whatever they are."""
+
 _BOM = b"\xef\xbb\xbf"
 _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
@@ -58,6 +61,19 @@ def parse_object(body: bytes) -> dict[str, Any]:
     :raises Unreadable: as `parse`, or when it is something else than an object.
     """
     return _object(parse(body))
+
+
+def with_numbers_as_written(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`, which `parse_object` could read, with no number made a float.
+
+    Whole numbers are integers; all others are the text that was sent, so that an amount keeps every digit.
+    """
+    document: dict[str, Any] = json.loads(body.removeprefix(_BOM), parse_float=str, parse_int=_whole)
+    return document
+
+
+def _whole(digits: str) -> int | str:
+    return int(digits) if len(digits) <= LONGEST_WHOLE else digits
 
 
 def _object(document: Any) -> dict[str, Any]:

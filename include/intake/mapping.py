@@ -19,7 +19,7 @@ from jmespath.exceptions import JMESPathError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from include.cases.model import Reason
-from include.intake.bodies import Unreadable, parse_object
+from include.intake.bodies import Unreadable, parse_object, with_numbers_as_written
 
 RECORDS: dict[str, tuple[str, ...]] = {
     "lead": (
@@ -58,8 +58,25 @@ RECORDS: dict[str, tuple[str, ...]] = {
         *("gclid", "fbclid", "msclkid", "referrer", "landing_page"),
     ),
     "deal": ("deal_key", "object_id", "stage", "amount", "currency", "reason", "occurred_at"),
+    "purchase_request": (
+        *("number", "requester", "department", "cost_centre", "category", "supplier", "supplier_name"),
+        *("supplier_email", "supplier_country", "currency", "total", "needed_by", "justification", "attachments"),
+        *("requested_at", "risk", "lines"),
+    ),
+    "goods_receipt": ("number", "order", "kind", "received_by", "received_on", "lines"),
+    "supplier_invoice": (
+        *("number", "supplier", "supplier_name", "order", "kind", "corrects", "invoice_date", "due_date"),
+        *("currency", "net", "tax", "gross", "lines"),
+    ),
 }
 """The fields that a mapping may fill, by the kind of record that the source sends."""
+
+ITEMS: dict[str, tuple[str, ...]] = {
+    "purchase_request": ("item", "description", "quantity", "unit", "unit_price", "tax_rate", "account"),
+    "goods_receipt": ("order_line", "item", "quantity", "condition", "note"),
+    "supplier_invoice": ("order_line", "item", "description", "quantity", "unit_price", "tax_rate"),
+}
+"""The fields of one line, of the records that have lines; their numbers are read as they are written."""
 
 Scalar = str | int | float | bool
 Getter = Callable[[Any], Any]
@@ -214,12 +231,56 @@ def _as_rule(value: Any) -> Any:
     return {"path": value} if isinstance(value, str | list) else value
 
 
+Fields = dict[str, Annotated[Rule, BeforeValidator(_as_rule)]]
+
+
+class Lines(Part):
+    """Where the lines of a document are, and how one line becomes fields.
+
+    :param path: the first of these that holds a list is taken; where none does, the document is itself one line, as
+        the row of a file is.
+    """
+
+    path: Paths = Field(default_factory=list)
+    fields: Fields = Field(min_length=1)
+
+    @cached_property
+    def getters(self) -> list[Getter]:
+        """The compiled paths."""
+        return [compiled(path) for path in self.path]
+
+    def read(self, document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[Reason]]:
+        """Return the lines, and why they do not fit; a document that holds nothing of a line has none."""
+        listed = next((entry for getter in self.getters if isinstance(entry := _try(getter, document), list)), None)
+        lines: list[dict[str, Any]] = []
+        reasons: list[Reason] = []
+        for number, entry in enumerate([document] if listed is None else listed, 1):
+            if not isinstance(entry, dict):
+                reasons.append(Reason("mapping.line", f"Line {number} is not an object with fields.", LINES))
+                continue
+            line: dict[str, Any] = {}
+            for name, rule in self.fields.items():
+                try:
+                    line[name] = _value(rule, entry)
+                except _Unfit as unfit:
+                    line[name] = unfit.rest
+                    reasons.append(Reason(f"mapping.{unfit.code}", f"Line {number}, {name}: {unfit.message}", LINES))
+            if listed is not None or any(value != self.fields[name].value for name, value in line.items()):
+                lines.append(line)
+        return lines, reasons
+
+
+LINES = "lines"
+"""The field that holds a list of dicts, one for each line of the document."""
+
+
 class MappingRules(Part):
     """How the payloads of one source become fields."""
 
-    record: Literal["lead", "deal"]
+    record: Literal["lead", "deal", "purchase_request", "goods_receipt", "supplier_invoice"]
     answers: Answers | None = None
-    fields: dict[str, Annotated[Rule, BeforeValidator(_as_rule)]]
+    fields: Fields
+    lines: Lines | None = None
     require: list[Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]] = Field(
         default_factory=list, description="Each entry is a field, or several of which one is enough"
     )
@@ -235,6 +296,14 @@ class MappingRules(Part):
         for name in named:
             if name not in known:
                 raise ValueError(f"a {self.record} has no field {name!r}; write one of: {', '.join(known)}")
+        if LINES in self.fields:
+            raise ValueError("the lines are not a field like the others: write them under `lines` of the mapping")
+        items = ITEMS.get(self.record, ())
+        if self.lines and not items:
+            raise ValueError(f"a {self.record} has no lines")
+        for name in self.lines.fields if self.lines else ():
+            if name not in items:
+                raise ValueError(f"a line of a {self.record} has no field {name!r}; write one of: {', '.join(items)}")
         return self
 
     @cached_property
@@ -248,6 +317,8 @@ class MappingRules(Part):
             document = parse_object(body)
         except Unreadable as error:
             return Mapped(fields, [Reason(f"mapping.{error.code}", error.detail)])
+        if self.record in ITEMS:
+            document = with_numbers_as_written(body)
         reasons = [
             Reason("mapping.refused", message)
             for getter, message in self._refusing
@@ -261,6 +332,9 @@ class MappingRules(Part):
             except _Unfit as unfit:
                 reasons.append(Reason(f"mapping.{unfit.code}", unfit.message, name))
                 fields[name] = unfit.rest
+        if self.lines:
+            fields[LINES], unfit_lines = self.lines.read(document)
+            reasons += unfit_lines
         unfit_fields = {reason.field for reason in reasons}
         for group in self.require:
             if all(_blank(fields[name]) and name not in unfit_fields for name in group):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from include.intake.mapping import RECORDS, Mapped, MappingRules, compiled
+from include.intake.mapping import ITEMS, RECORDS, Mapped, MappingRules, compiled
 from include.intake.sources import load, map_fields
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -193,11 +193,110 @@ def test_a_lead_without_a_way_to_answer_it_is_a_reason() -> None:
         {"record": "lead", "fields": {"email": "a"}, "require": ["stage"]},
         {"record": "lead", "fields": {"email": "a"}, "required": ["email"]},
         {"record": "ghost", "fields": {"email": "a"}},
+        {"record": "lead", "fields": {"email": "a"}, "lines": {"fields": {"item": "sku"}}},
+        {"record": "goods_receipt", "fields": {"order": "a", "lines": "items"}},
+        {"record": "goods_receipt", "fields": {"order": "a"}, "lines": {"fields": {}}},
+        {"record": "goods_receipt", "fields": {"order": "a"}, "lines": {"fields": {"unit_price": "price"}}},
     ],
 )
 def test_a_mapping_that_cannot_work_is_refused_when_it_is_read(declared: object) -> None:
     with pytest.raises(ValidationError):
         MappingRules.model_validate(declared)
+
+
+def receipt(**more: object) -> MappingRules:
+    return MappingRules.model_validate(
+        {
+            "record": "goods_receipt",
+            "fields": {"order": "order", "number": "no"},
+            "lines": {
+                "path": ["lines", "parcel.items"],
+                "fields": {"item": ["item", "sku"], "quantity": ["quantity", "qty"], "condition": {"value": "good"}},
+            },
+            **more,
+        }
+    )
+
+
+def test_the_lines_of_a_document_are_read_by_the_first_path_that_holds_a_list() -> None:
+    payload = {"order": "PO-1", "lines": "two", "parcel": {"items": [{"sku": "A", "qty": 2}, {"item": "B"}]}}
+    result = mapped(receipt(), payload)
+    assert result.reasons == []
+    assert result.fields["lines"] == [
+        {"item": "A", "quantity": 2, "condition": "good"},
+        {"item": "B", "quantity": None, "condition": "good"},
+    ]
+
+
+def test_a_row_of_a_file_is_one_line() -> None:
+    result = mapped(receipt(), {"order": "PO-1", "sku": "A", "qty": "2"})
+    assert result.fields["lines"] == [{"item": "A", "quantity": "2", "condition": "good"}]
+
+
+def test_a_document_with_an_empty_list_has_no_lines_and_says_so_where_they_are_required() -> None:
+    assert codes(mapped(receipt(require=["lines"]), {"order": "PO-1", "lines": []})) == [("mapping.missing", "lines")]
+
+
+def test_a_document_that_holds_nothing_of_a_line_has_none() -> None:
+    rules = MappingRules.model_validate(
+        {
+            "record": "goods_receipt",
+            "fields": {"order": "order"},
+            "lines": {"fields": {"item": "sku", "condition": {"value": "good"}}},
+        }
+    )
+    assert mapped(rules, {"order": "PO-1"}).fields["lines"] == []
+
+
+def test_what_is_wrong_with_a_line_names_the_line_and_keeps_the_others() -> None:
+    result = mapped(receipt(), {"lines": [{"sku": "A\0"}, "no line", {"sku": {"x": 1}}, {"sku": "D"}]})
+    assert codes(result) == [
+        ("mapping.control_character", "lines"),
+        ("mapping.line", "lines"),
+        ("mapping.type", "lines"),
+    ]
+    assert [line["item"] for line in result.fields["lines"]] == ["A", None, "D"]
+    assert "Line 2" in result.reasons[1].message
+    assert "Line 3, item" in result.reasons[2].message
+
+
+def test_numbers_of_lines_keep_every_digit_and_never_become_floats() -> None:
+    body = b'{"order": 12345678901234567890, "lines": [{"quantity": 0.10}, {"quantity": 3}, {"qty": 1e300}]}'
+    result = receipt().apply(body)
+    assert result.fields["order"] == "12345678901234567890"
+    assert [line["quantity"] for line in result.fields["lines"]] == ["0.10", 3, "1e300"]
+
+
+def test_a_purchase_request_of_the_portal_is_read() -> None:
+    body = b"""{"id": "r-1", "requester": {"id": "anna.schmidt"}, "cost_centre": "4100", "category": "travel",
+        "supplier": {"name": "\u0141uk\u00e1\u0161 s.r.o.", "country": "CZ"},
+        "total": {"amount": 119.00, "currency": "EUR"},
+        "attachments": [{"url": "https://files.example/1"}, {"url": "https://files.example/2"}],
+        "lines": [{"description": "Booth", "qty": 1, "price": 100.00, "vat": 0.19}]}"""
+    result = map_fields("purchase-portal", body)
+    assert result.reasons == []
+    known = {name: value for name, value in result.fields.items() if value is not None}
+    assert known == {
+        "requester": "anna.schmidt",
+        "cost_centre": "4100",
+        "category": "travel",
+        "supplier_name": "\u0141uk\u00e1\u0161 s.r.o.",
+        "supplier_country": "CZ",
+        "currency": "EUR",
+        "total": "119.00",
+        "attachments": "https://files.example/1, https://files.example/2",
+        "lines": [
+            {
+                "item": None,
+                "description": "Booth",
+                "quantity": 1,
+                "unit": None,
+                "unit_price": "100.00",
+                "tax_rate": "0.19",
+                "account": None,
+            }
+        ],
+    }
 
 
 VALUES = st.recursive(
@@ -225,6 +324,11 @@ NAMES = st.sampled_from(
         "utm",
         "_more",
         "interest",
+        "lines",
+        "items",
+        "quantity",
+        "price",
+        "attachments",
     ]
 )
 PAYLOADS = st.recursive(
@@ -237,9 +341,12 @@ def test_no_payload_breaks_a_mapping_and_every_field_is_a_plain_value(name: str,
     result = map_fields(name, json.dumps(payload).encode())
     record = load(environment="any")[name].mapping.record
     assert tuple(result.fields) in (RECORDS[record],)
-    for value in result.fields.values():
+    lines = result.fields.pop("lines", None) or []
+    for value in [*result.fields.values(), *(value for line in lines for value in line.values())]:
         assert value is None or isinstance(value, str | int | float | bool)
         assert not (isinstance(value, str) and "\0" in value)
+    if record in ITEMS:
+        assert all(set(line) <= set(ITEMS[record]) for line in lines)
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4), VALUES)
