@@ -1,0 +1,133 @@
+"""What all of purchasing agrees on: the company, its cost centres, categories, accounts and tolerances.
+
+Reads and checks purchasing.yaml; who decides about a request is the approval matrix's part.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from include.contracts.documents import DocumentError, read
+
+FILE = Path(__file__).with_name("purchasing.yaml")
+
+Risk = Literal["low", "medium", "high"]
+
+
+def _share(value: Any) -> Any:
+    """A share written as text, `"0.05"`: YAML would make a float of it."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise ValueError(f'{value!r} is not a share; write it in quotes, such as "0.05" for 5 %')
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f'{value!r} is not a share; write a number in quotes, such as "0.05"') from None
+
+
+Share = Annotated[Decimal, BeforeValidator(_share), Field(ge=0, le=1)]
+Account = Annotated[str, Field(pattern=r"^\d{3,8}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Company(_Strict):
+    """Who buys."""
+
+    name: str
+    address: str
+    country: str = Field(pattern=r"^[A-Z]{2}$")
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    vat_id: str
+    email: str
+
+
+class Tax(_Strict):
+    """Where the input tax of a rate is posted, and the code that accounting knows it by."""
+
+    account: Account
+    code: str
+
+
+class Category(_Strict):
+    """What is bought: where it is posted, and how far a delivery or an invoice may be off.
+
+    :param over_delivery: share of the ordered quantity that may be delivered beyond it.
+    :param price_tolerance: share of the ordered price that an invoice may differ by.
+    :param quantity_tolerance: share of the received quantity that an invoice may differ by.
+    """
+
+    title: str
+    account: Account
+    over_delivery: Share
+    price_tolerance: Share
+    quantity_tolerance: Share
+    risk: Risk
+
+
+class CostCentre(_Strict):
+    """Who pays, and for what.
+
+    :param owner: a person's id.
+    """
+
+    name: str
+    owner: str
+    department: str
+    categories: list[str] = Field(min_length=1)
+
+
+class Purchasing(_Strict):
+    """All of purchasing.yaml."""
+
+    company: Company
+    payable_account: Account
+    suspense_account: Account
+    taxes: dict[Share, Tax] = Field(min_length=1)
+    categories: dict[str, Category] = Field(min_length=1)
+    cost_centres: dict[str, CostCentre] = Field(min_length=1)
+    duplicate_window_days: int = Field(ge=0)
+    split_window_days: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Purchasing:
+        for name, centre in self.cost_centres.items():
+            for category in centre.categories:
+                if category not in self.categories:
+                    known = ", ".join(self.categories)
+                    raise ValueError(f"cost centre {name}: {category!r} is no category; write one of: {known}")
+        bought = {category for centre in self.cost_centres.values() for category in centre.categories}
+        for category in self.categories:
+            if category not in bought:
+                raise ValueError(
+                    f"category {category!r} may be bought on no cost centre; add it to one, or take it out"
+                )
+        return self
+
+    def tax(self, rate: Decimal) -> Tax | None:
+        """The tax of a rate; None where the company knows none. 0.19 and 0.190 are the same."""
+        return self.taxes.get(rate)
+
+
+def load(path: Path = FILE) -> Purchasing:
+    """Read a file like purchasing.yaml. DocumentError says what is wrong with it and where."""
+    try:
+        return Purchasing.model_validate(read(path))
+    except ValidationError as error:
+        lines = [
+            ": ".join([*(".".join(map(str, fault["loc"])),) * bool(fault["loc"]), fault["msg"]])
+            for fault in error.errors()
+        ]
+        raise DocumentError(f"{path.name}: {'; '.join(lines)}".replace("Value error, ", "")) from None
+
+
+@cache
+def purchasing() -> Purchasing:
+    """The shipped file, read once per process."""
+    return load()
