@@ -1,0 +1,154 @@
+"""Deputies: who stands in for whom, on which days. The deputy of a deputy does not stand in.
+
+A delegation is resolved when somebody decides, so what is ended or over lets nobody decide any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from include.approvals.people import People, people
+
+LONGEST = timedelta(days=366)
+"""Somebody who stays away longer is replaced in people.yaml."""
+
+
+class DelegationInvalid(ValueError):
+    """A delegation that cannot be; the message says why, to whoever made it."""
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """One delegation, first and last day included, by the date at the place of who is stood in for."""
+
+    id: int
+    person: str
+    deputy: str
+    starts: date
+    ends: date
+    reason: str
+
+
+def delegate(  # noqa: PLR0917 - the parts of one sentence
+    connection: Connection, person: str, deputy: str, starts: date, ends: date, reason: str, actor: str
+) -> int:
+    """Let `deputy` decide for `person` from `starts` to `ends`; whether `actor` may say so is the caller's to check.
+
+    :returns: the delegation's id.
+    :raises DelegationInvalid: when one of them cannot decide, or the days or the reason are not good.
+    """
+    known = people()
+    for each in (person, deputy):
+        if not known.decides(each):
+            raise DelegationInvalid(f"{known.name(each)} is nobody who decides; name a person who works here")
+    if person == deputy:
+        raise DelegationInvalid(f"{known.name(person)} cannot stand in for themselves")
+    if ends < starts:
+        raise DelegationInvalid(f"the last day, {ends}, is before the first, {starts}")
+    if ends < known.by_id[person].today(datetime.now(UTC)):
+        raise DelegationInvalid(f"the last day, {ends}, is over")
+    if ends - starts > LONGEST:
+        raise DelegationInvalid("a delegation is for a year at most; name somebody else in people.yaml instead")
+    if not reason.strip():
+        raise DelegationInvalid("say why, such as «on leave»: it stays beside every decision that is made by it")
+    return int(
+        connection.execute(
+            text("""
+                insert into delegations (person, deputy, starts, ends, reason, actor)
+                values (:person, :deputy, :starts, :ends, :reason, :actor) returning id"""),
+            {
+                "person": person,
+                "deputy": deputy,
+                "starts": starts,
+                "ends": ends,
+                "reason": reason.strip(),
+                "actor": actor,
+            },
+        ).scalar_one()
+    )
+
+
+def end(connection: Connection, delegation_id: int, actor: str) -> bool:
+    """End a delegation now; what was decided by it stands.
+
+    :returns: whether it was there and not ended yet.
+    """
+    return bool(
+        connection.execute(
+            text("""
+                update delegations set ended_at = now(), ended_by = :actor
+                where id = :id and ended_at is null"""),
+            {"id": delegation_id, "actor": actor},
+        ).rowcount
+    )
+
+
+def current(connection: Connection, day: date, persons: Collection[str] | None = None) -> list[Delegation]:
+    """Return the delegations that hold on a day or later, of everybody or of some persons, soonest first."""
+    return _found(connection, persons, first=None, last=day)
+
+
+def deputies(connection: Connection, person_ids: Sequence[str], day: date) -> dict[str, list[str]]:
+    """Return who stands in for each of `person_ids` on a day; nobody stands in where there is no entry."""
+    return _by_person(_found(connection, person_ids, first=day, last=day), people())
+
+
+def deputies_now(connection: Connection, person_ids: Collection[str], now: datetime) -> dict[str, list[Delegation]]:
+    """Return the delegations of each of `person_ids` that hold now, by the date at that person's place."""
+    known = people()
+    around = now.astimezone(UTC).date()
+    one_day = timedelta(days=1)  # somewhere it is tomorrow already, and somewhere it is yesterday still
+    found: dict[str, list[Delegation]] = {}
+    for delegation in _found(connection, person_ids, first=around + one_day, last=around - one_day):
+        person = known.by_id.get(delegation.person)
+        if (
+            person is not None
+            and person.decides
+            and known.decides(delegation.deputy)
+            and delegation.starts <= person.today(now) <= delegation.ends
+        ):
+            found.setdefault(delegation.person, []).append(delegation)
+    return found
+
+
+def stood_in_for(connection: Connection, deputy: str, now: datetime) -> dict[str, int]:
+    """Return those for whom somebody stands in now, each with the delegation that says so."""
+    persons = connection.execute(
+        text("select distinct person from delegations where deputy = :deputy and ended_at is null"), {"deputy": deputy}
+    ).scalars()
+    return {
+        person: delegation.id
+        for person, found in deputies_now(connection, list(persons), now).items()
+        for delegation in found
+        if delegation.deputy == deputy
+    }
+
+
+def _by_person(found: Sequence[Delegation], known: People) -> dict[str, list[str]]:
+    named: dict[str, list[str]] = {}
+    for delegation in found:
+        if known.decides(delegation.person) and known.decides(delegation.deputy):
+            standing_in = named.setdefault(delegation.person, [])
+            if delegation.deputy not in standing_in:
+                standing_in.append(delegation.deputy)
+    return named
+
+
+def _found(
+    connection: Connection, persons: Collection[str] | None, *, first: date | None, last: date
+) -> list[Delegation]:
+    """Delegations that are not ended, begin on `first` or before, and end on `last` or later."""
+    rows = connection.execute(
+        text("""
+            select id, person, deputy, starts, ends, reason from delegations
+            where ended_at is null and ends >= :last
+              and (cast(:first as date) is null or starts <= :first)
+              and (cast(:persons as text[]) is null or person = any(:persons))
+            order by starts, id"""),
+        {"first": first, "last": last, "persons": None if persons is None else list(persons)},
+    )
+    return [Delegation(*row) for row in rows]
