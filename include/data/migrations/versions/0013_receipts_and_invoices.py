@@ -1,4 +1,8 @@
-"""Goods receipts, supplier invoices, and the journal that goes to accounting."""
+"""Goods receipts, supplier invoices, and the journal that goes to accounting.
+
+What a receipt or an invoice has counted on its order's lines is taken back here when its case is discarded, so that no
+path of any program can leave a count behind.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from alembic import op
 revision = "0013"
 down_revision = "0012"
 
-UP = """
+UP = r"""
 create table goods_receipts (
     case_id      bigint primary key references cases,
     number       text,
@@ -18,9 +22,15 @@ create table goods_receipts (
     received_on  date,
     source       text,
     raw          jsonb not null,
-    posted_at    timestamptz
+    number_key   text generated always as (lower(regexp_replace(number, '\s', '', 'g'))) stored,
+    recorded_at  timestamptz,
+    posted_at    timestamptz,
+    check (recorded_at is not null or posted_at is null)
 );
 create index goods_receipts_by_order on goods_receipts (order_id);
+-- a delivery note counts once on its order, whoever sends it how often
+create unique index goods_receipts_recorded on goods_receipts (order_id, kind, number_key)
+    where recorded_at is not null;
 
 create table goods_receipt_lines (
     case_id     bigint not null references goods_receipts,
@@ -37,6 +47,7 @@ create table goods_receipt_lines (
 create table supplier_invoices (
     case_id      bigint primary key references cases,
     supplier     text,
+    supplier_name text,
     number       text,
     kind         text check (kind in ('invoice', 'credit_note')),
     order_id     bigint references purchase_orders,
@@ -52,13 +63,24 @@ create table supplier_invoices (
     rate_day     date,
     source       text,
     raw          jsonb not null,
+    number_key   text generated always as (lower(regexp_replace(number, '\s', '', 'g'))) stored,
+    corrects_key text generated always as (lower(regexp_replace(corrects, '\s', '', 'g'))) stored,
     matched_at   timestamptz,
-    booked_at    timestamptz
+    booked_at    timestamptz,
+    check (matched_at is not null or booked_at is null)
 );
 -- a supplier's invoice number is booked once, whoever sends it how often
-create unique index supplier_invoices_booked on supplier_invoices (supplier, lower(number)) where matched_at is not null;
-create index supplier_invoices_alike on supplier_invoices (supplier, lower(number));
+create unique index supplier_invoices_booked on supplier_invoices (supplier, number_key) where matched_at is not null;
 create index supplier_invoices_by_order on supplier_invoices (order_id);
+
+-- whoever comes first holds a number; a second one, be it at the same instant, finds it taken
+create table supplier_invoice_numbers (
+    supplier   text not null,
+    number_key text not null,
+    case_id    bigint not null references supplier_invoices,
+    primary key (supplier, number_key)
+);
+create index supplier_invoice_numbers_by_case on supplier_invoice_numbers (case_id);
 
 create table supplier_invoice_lines (
     case_id     bigint not null references supplier_invoices,
@@ -72,6 +94,9 @@ create table supplier_invoice_lines (
     net         numeric(18, 4) not null,
     tax         numeric(18, 4) not null,
     verdict     text,
+    matched_line integer,
+    account     text,
+    counted     numeric(18, 4) not null default 0 check (counted >= 0 and counted <= quantity),
     primary key (case_id, line)
 );
 
@@ -99,6 +124,69 @@ create index journal_lines_by_day on journal_lines (booked_on, id);
 create trigger journal_is_append_only before update or delete or truncate on journal_lines
     for each statement execute function refuse('the journal is put right by another entry');
 
+create function refuse_unbalanced() returns trigger language plpgsql as $$
+begin
+    if exists (select from written group by case_id
+               having sum(debit) <> sum(credit) or sum(document_amount) <> 0) then
+        raise exception 'debit and credit of a document differ';
+    end if;
+    return null;
+end $$;
+create trigger journal_balances after insert on journal_lines
+    referencing new table as written for each statement execute function refuse_unbalanced();
+
+-- the order's case is locked first, as by everybody who counts
+create function take_back_receipts(ids bigint[]) returns void language sql as $$
+    select from cases where id in (
+        select order_id from goods_receipts where case_id = any(ids) and recorded_at is not null and posted_at is null)
+    order by id for update;
+    with undone as (
+        update goods_receipts set recorded_at = null
+        where case_id = any(ids) and recorded_at is not null and posted_at is null
+        returning case_id, order_id, kind
+    ), counts as (
+        select order_id, order_line,
+               coalesce(sum(accepted) filter (where kind = 'delivery'), 0) as received,
+               coalesce(sum(accepted) filter (where kind = 'return'), 0) as returned
+        from undone join goods_receipt_lines using (case_id) where accepted > 0 group by order_id, order_line
+    )
+    update purchase_order_lines o set received = o.received - c.received, returned = o.returned - c.returned
+    from counts c where c.order_id = o.order_id and c.order_line = o.line
+$$;
+
+create function take_back_invoices(ids bigint[]) returns void language sql as $$
+    select from cases where id in (
+        select order_id from supplier_invoices where case_id = any(ids) and matched_at is not null and booked_at is null)
+    order by id for update;
+    with undone as (
+        update supplier_invoices set matched_at = null
+        where case_id = any(ids) and matched_at is not null and booked_at is null
+        returning case_id, order_id, kind
+    ), counts as (
+        select order_id, matched_line,
+               coalesce(sum(counted) filter (where kind = 'invoice'), 0) as invoiced,
+               coalesce(sum(counted) filter (where kind = 'credit_note'), 0) as credited
+        from undone join supplier_invoice_lines using (case_id) where counted > 0 group by order_id, matched_line
+    )
+    update purchase_order_lines o set invoiced = o.invoiced - c.invoiced, credited = o.credited - c.credited
+    from counts c where c.order_id = o.order_id and c.matched_line = o.line
+$$;
+
+create function take_back_discarded() returns trigger language plpgsql as $$
+begin
+    if new.workflow = 'goods_receipt' then
+        perform take_back_receipts(array[new.id]);
+    else
+        perform take_back_invoices(array[new.id]);
+        delete from supplier_invoice_numbers where case_id = new.id;
+    end if;
+    return null;
+end $$;
+create trigger what_is_discarded_counts_no_more after update on cases
+    for each row when (new.state = 'rejected' and old.state <> 'rejected'
+                       and new.workflow in ('goods_receipt', 'supplier_invoice'))
+    execute function take_back_discarded();
+
 create table report_purchase_facts (
     case_id       bigint primary key references cases,
     number        text not null,
@@ -116,8 +204,11 @@ create table report_purchase_facts (
 """
 
 DOWN = """
-drop table report_purchase_facts, journal_lines, supplier_invoice_lines, supplier_invoices, goods_receipt_lines,
-           goods_receipts;
+drop trigger what_is_discarded_counts_no_more on cases;
+drop function take_back_discarded(), take_back_invoices(bigint[]), take_back_receipts(bigint[]);
+drop table report_purchase_facts, journal_lines, supplier_invoice_lines, supplier_invoice_numbers, supplier_invoices,
+           goods_receipt_lines, goods_receipts;
+drop function refuse_unbalanced();
 """
 
 

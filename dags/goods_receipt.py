@@ -1,0 +1,24 @@
+"""What the warehouse receives or sends back is counted on its order, and posted in the ERP.
+
+Runs whenever receipts are pending. A receipt that does not fit its order is set aside, and nothing of it is counted;
+goods that came damaged are noted, and not accepted. The purchase and the invoices that waited for the goods go on by
+themselves. In Airflow, every task can be retried and cleared: a receipt counts once.
+"""
+
+from __future__ import annotations
+
+from include.domain.goods_receipt.post_receipt import log, plan_post_receipt
+from include.domain.goods_receipt.read_receipt import read_receipt
+from include.domain.goods_receipt.record_receipt import check_receipt, record_receipt
+from waybill.dags import CaseSteps, pending, workflow_dag
+from waybill.operators.cases import ClaimCasesOperator
+
+WORKFLOW = "goods_receipt"
+
+with workflow_dag(WORKFLOW, WORKFLOW, schedule=pending(WORKFLOW), purpose=__doc__):
+    steps = CaseSteps(ClaimCasesOperator(workflow=WORKFLOW))
+    steps.rule("read_receipt", read_receipt)
+    steps.rule("check_receipt", check_receipt)
+    steps.rule("record_receipt", record_receipt)
+    steps.effects("post_receipt", plan_post_receipt, system="erp")
+    steps.rule("log", log)
