@@ -321,6 +321,57 @@ def release(
     return len(released)
 
 
+class NotChangeable(ValueError):
+    """A case whose content cannot be changed where it stands; `state` and `stage` say where that is."""
+
+    def __init__(self, state: str, stage: str) -> None:
+        super().__init__(f"the case is {state} at {stage}")
+        self.state = state
+        self.stage = stage
+
+
+def restart(
+    connection: Connection,
+    case_id: int,
+    *,
+    first_step: str,
+    stages: Sequence[str],
+    corrections: Mapping[str, Any],
+    actor: str,
+) -> None:
+    """Send a case that nobody works on through its workflow again, from its first step, with another content.
+
+    Unlike a release it is for cases that wait or are pending; what was decided about the old content is for the
+    workflow to void. Call it in an authored transaction.
+
+    :param stages: the steps at which the content may still change.
+    :param corrections: field -> new value, kept beside the delivery and laid over what was received.
+    :raises NotChangeable: when it is finished, further on, or held by a run.
+    :raises KeyError: when there is no such case.
+    """
+    standing = connection.execute(
+        text("select state, stage from cases where id = :id for update"), {"id": case_id}
+    ).one_or_none()
+    if standing is None:
+        raise KeyError(f"there is no case {case_id}")
+    if standing.state not in ("waiting", "pending", "quarantined") or standing.stage not in stages:
+        raise NotChangeable(standing.state, standing.stage)
+    connection.execute(
+        text("""
+            insert into corrections (case_id, field, value, actor)
+            select :id, field, value, :actor from jsonb_each(:corrections) as v(field, value) order by field"""),
+        {"id": case_id, "actor": actor, "corrections": Jsonb(dict(corrections))},
+    )
+    connection.execute(
+        text("""
+            update cases set state = 'pending', stage = :first_step, reasons = null, attempts = 0,
+                             available_at = now(), updated_at = now()
+            where id = :id"""),
+        {"id": case_id, "first_step": first_step},
+    )
+    record(connection, "corrected", [case_id], {"fields": sorted(corrections)})
+
+
 def discard(engine: Engine, case_ids: Sequence[int], *, reason: str, actor: str, run: str = "") -> int:
     """Close cases that are set aside or wait, for good, with a reason.
 

@@ -5,6 +5,7 @@ Mail cannot be asked for afterwards, so one of unknown outcome counts as sent: a
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import smtplib
@@ -104,7 +105,8 @@ def message_id(key: str, sender: str) -> str:
 def compose(key: str, payload: Mapping[str, Any], sender: str) -> tuple[EmailMessage, list[str]]:
     """Return the mail of a `send_mail` effect, and the addresses that it goes to.
 
-    :raises ValueError: when the payload is no mail: no recipient, a line break in a header, a broken address.
+    :raises ValueError: when the payload is no mail: no recipient, a line break in a header, a broken address or
+        attachment.
     """
     origin = str(payload.get("from") or sender)
     to = _addresses(payload.get("to"))
@@ -123,6 +125,8 @@ def compose(key: str, payload: Mapping[str, Any], sender: str) -> tuple[EmailMes
     message.set_content(str(text if text is not None else "" if html else payload.get("body") or ""))
     if html:
         message.add_alternative(str(html), subtype="html")
+    for attachment in payload.get("attachments") or ():
+        _attach(message, attachment)
     return message, [mailbox.addr_spec for mailbox in message["To"].addresses]
 
 
@@ -339,6 +343,18 @@ def _envelope(connection: smtplib.SMTP, sender: str, to: Sequence[str], wide: bo
     if code != GO_AHEAD:
         raise _Refusal("the mail", code, reply)
     return refused
+
+
+def _attach(message: EmailMessage, attachment: Mapping[str, Any]) -> None:
+    """Add a file: {filename, content_type, base64}."""
+    name = str(attachment.get("filename") or "")
+    main, slash, sub = str(attachment.get("content_type") or "").partition("/")
+    if not name or not name.isprintable() or "/" in name:
+        raise ValueError("an attachment needs a file name without a path")
+    if not (slash and main.isalnum() and sub) or main in ("multipart", "message", "text"):
+        raise ValueError(f"the attachment {name} needs a content type such as application/pdf")
+    content = base64.b64decode(str(attachment.get("base64") or ""), validate=True)
+    message.add_attachment(content, maintype=main, subtype=sub, filename=name)
 
 
 def _addresses(value: object) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import email
 import email.policy
 import logging
@@ -210,6 +211,25 @@ def test_a_server_that_is_away_fails_all_at_once_and_none_for_good() -> None:
     assert all(isinstance(one, Failed) and not one.permanent and one.retry_after == 30 for one in outcomes)
 
 
+def test_attachments_arrive_byte_by_byte_beside_the_text(box: tuple[Mailbox, int]) -> None:
+    held, port = box
+    content = bytes(range(256)) + b"\r\n.\r\n" + b"\n."
+    attachment = {
+        "filename": "Bestellung Łódź.pdf",
+        "content_type": "application/pdf",
+        "base64": base64.b64encode(content).decode(),
+    }
+    (outcome,) = provider(port).apply("send_mail", [mail(1, attachments=[attachment, {**attachment, "filename": "b"}])])
+    assert isinstance(outcome, Sent)
+    (received,) = held.mails
+    first, second = received.iter_attachments()
+    assert (first.get_filename(), second.get_filename()) == ("Bestellung Łódź.pdf", "b")
+    assert first.get_content_type() == "application/pdf"
+    assert first.get_content() == second.get_content() == content
+    assert received.get_body(("plain",)).get_content().startswith("Hallo")  # type: ignore[union-attr]
+    assert received.get_body(("html",)).get_content().strip() == "<p>Hallo</p>"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -218,6 +238,10 @@ def test_a_server_that_is_away_fails_all_at_once_and_none_for_good() -> None:
         {"subject": "x\r\nBcc: everyone@example.com"},
         {"headers": {"X-Case": "1\nBcc: everyone@example.com"}},
         {"from": "nobody"},
+        {"attachments": [{"filename": "a.pdf", "content_type": "application/pdf", "base64": "not base64!"}]},
+        {"attachments": [{"filename": "../a.pdf", "content_type": "application/pdf", "base64": "YQ=="}]},
+        {"attachments": [{"filename": "a\r\nBcc: everyone@example.com", "content_type": "a/b", "base64": "YQ=="}]},
+        {"attachments": [{"filename": "a.pdf", "content_type": "multipart/mixed", "base64": "YQ=="}]},
     ],
 )
 def test_what_is_no_mail_is_refused_before_it_leaves(box: tuple[Mailbox, int], changes: dict[str, Any]) -> None:
