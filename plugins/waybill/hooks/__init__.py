@@ -24,8 +24,16 @@ def smtp_mail(connection_id: str) -> Provider:
     return MailHook(connection_id).get_provider()
 
 
+def tryton_erp(connection_id: str) -> Provider:
+    """Return Tryton as the `erp` role, from a connection of type `tryton`."""
+    from waybill.hooks.tryton import TrytonHook  # noqa: PLC0415
+
+    return TrytonHook(connection_id).get_provider()
+
+
 CONNECTED: dict[str, dict[str, Callable[[str], Provider]]] = {
     "crm": {"hubspot": hubspot_crm},
+    "erp": {"tryton": tryton_erp},
     "mail": {"smtp": smtp_mail},
 }
 """Role -> connection type -> what makes a provider of a connection's id."""

@@ -1,4 +1,4 @@
-"""Tells Airflow of the connection type `hubspot`: its hook, and the fields of its form.
+"""Tells Airflow of the connection types `hubspot` and `tryton`: their hooks, and the fields of their forms.
 
 Found through the entry point in `plugins/waybill_connections-1.dist-info`, which works like an installed package's
 for every process that has `plugins` on its PYTHONPATH from the start.
@@ -36,7 +36,27 @@ def get_provider_info() -> dict[str, Any]:
                     "rate_limit": _field("Rate limit", "Calls per seconds, such as 90/10s, for all processes together"),
                     "timeout": _field("Time-out", "Seconds that an answer may take"),
                 },
-            }
+            },
+            {
+                "connection-type": "tryton",
+                "hook-class-name": "waybill.hooks.tryton.TrytonHook",
+                "hook-name": "Tryton",
+                "ui-field-behaviour": {
+                    "hidden-fields": [],
+                    "relabeling": {"schema": "Database", "host": "Server"},
+                    "placeholders": {"host": "https://erp.example.com", "port": "8000", "login": "waybill"},
+                },
+                "conn-fields": {
+                    "taxes": _field("Taxes", 'Where a rate has several: {"0.19": "name of the tax"}'),
+                    "units": _field("Units", 'A request\'s unit and Tryton\'s symbol: {"box": "u"}'),
+                    "blocked_category": _field("Blocked suppliers", "Their party category; Blocked when empty"),
+                    "mail_category": _field("Orders by mail", "Category of who wants them; Orders by mail when empty"),
+                    "server_timeout": _field("Server's time-out", "[request] timeout of trytond.conf; 60 when empty"),
+                    "failover_url": _field("Second address", "Used while the first is down"),
+                    "rate_limit": _field("Rate limit", "Calls per seconds, such as 90/10s, for all processes together"),
+                    "timeout": _field("Time-out", "Seconds that an answer may take"),
+                },
+            },
         ],
     }
 

@@ -14,6 +14,7 @@ from waybill.hooks.http import ConnectionUnusable, ResilientHttpHook
 from waybill.hooks.hubspot import HubSpotHook
 from waybill.hooks.provider_info import get_provider_info
 from waybill.hooks.smtp import MailHook
+from waybill.hooks.tryton import TrytonHook
 
 
 @pytest.fixture
@@ -120,10 +121,45 @@ def test_an_unusable_mail_connection_says_so(connected: Any, fields: Any) -> Non
     assert "connection m" in said
 
 
+def test_a_tryton_connection_names_the_database_as_its_schema(connected: Any) -> None:
+    extra = {"taxes": '{"0.19": "VSt 19"}', "units": {"box": "u"}, "server_timeout": "30", "rate_limit": "20/1s"}
+    fields = {"conn_type": "tryton", "schema": "company", "login": "waybill", "password": "p", "extra": extra}
+    hook = TrytonHook(connected("my_erp", host="erp.example", port=8069, **fields))
+    assert hook.system().base_urls == ("http://erp.example:8069",)
+    assert hook.system().auth is None
+    assert hook.system().limits == (RateLimit(20, 1),)
+    assert hook.settings().taxes == {"0.19": "VSt 19"}
+    assert hook.settings().units == {"box": "u"}
+    assert hook.settings().under_way > 30
+    secure = TrytonHook(connected("my_erp", host="https://erp.example", **fields))
+    assert secure.system().base_urls == ("https://erp.example:8000",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"schema": "c", "login": "u", "password": "p"}, "Host"),
+        ({"host": "x", "login": "u", "password": "p"}, "Schema"),
+        ({"host": "x", "schema": "c", "password": "shh-5"}, "Login"),
+        ({"host": "x", "schema": "c", "login": "u"}, "Password"),
+        ({"host": "x", "schema": "a/b", "login": "u", "password": "shh-5"}, "Schema"),
+        ({"host": "x", "schema": "c", "login": "u", "password": "p", "extra": {"taxes": "19"}}, "taxes"),
+    ],
+)
+def test_an_unusable_tryton_connection_says_what_to_correct(connected: Any, fields: Any, said: str) -> None:
+    hook = TrytonHook(connected("my_erp", conn_type="tryton", **fields))
+    with pytest.raises(ConnectionUnusable, match=said) as refused:
+        hook.get_provider()
+    assert "connection my_erp" in str(refused.value)
+    assert "shh-5" not in str(refused.value)
+
+
 def test_the_form_of_the_connection_names_a_hook_that_exists_and_hides_its_secrets() -> None:
     from importlib.metadata import distribution
 
-    (declared,) = get_provider_info()["connection-types"]
+    declared, tryton = get_provider_info()["connection-types"]
+    assert tryton["hook-class-name"] == f"{TrytonHook.__module__}.{TrytonHook.__qualname__}"
+    assert tryton["connection-type"] == TrytonHook.conn_type
     assert declared["hook-class-name"] == f"{HubSpotHook.__module__}.{HubSpotHook.__qualname__}"
     assert declared["connection-type"] == HubSpotHook.conn_type
     assert declared["conn-fields"]["refresh_token"]["schema"]["format"] == "password"

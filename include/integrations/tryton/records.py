@@ -1,0 +1,191 @@
+"""What Waybill's words are in a Tryton database: accounts, taxes, units, products, places, each looked up once.
+
+It creates products, and nothing else; documents are the provider's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from include.integrations.tryton.client import Refused, TrytonClient
+
+PIECE = "u"  # the symbol of Tryton's own unit
+
+UNITS: Mapping[str, str] = {
+    **dict.fromkeys(("", "c62", "ea", "each", "pc", "pce", "pcs", "piece", "pieces", "unit", "units"), PIECE),
+    **dict.fromkeys(("st", "stk", "stück"), PIECE),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "hur", "std", "stunde", "stunden"), "h"),
+    **dict.fromkeys(("d", "day", "days", "tag", "tage"), "d"),
+    **dict.fromkeys(("l", "ltr", "litre", "liter"), "l"),
+    **dict.fromkeys(("kg", "kgm"), "kg"),
+    **dict.fromkeys(("m", "mtr", "metre", "meter"), "m"),
+}  # fmt: skip
+"""How units are written in requests, with UN/CEFACT's codes -> Tryton's symbol."""
+
+
+class Unmapped(Exception):
+    """Tryton has nothing under a name that Waybill uses; the message says what to add there."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What differs from one Tryton to another.
+
+    :param taxes: rate -> name of the tax, where a rate has several.
+    :param units: unit as requests write it -> symbol of Tryton's unit.
+    :param blocked: party category of suppliers that nothing is ordered from.
+    :param by_mail: party category of suppliers that want their orders by mail.
+    :param under_way: seconds that a call without an answer may still be at work in Tryton: its `[request] timeout`.
+    """
+
+    taxes: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    blocked: str = "Blocked"
+    by_mail: str = "Orders by mail"
+    under_way: float = 75.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """The warehouse that goods arrive in."""
+
+    warehouse: int
+    input: int
+    storage: int
+    supplier: int
+
+
+class Records:
+    """Ids of what documents refer to. Kept for as long as the provider lives; what is missing is asked for again."""
+
+    def __init__(self, client: TrytonClient, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._kept: dict[tuple[str, str], Any] = {}
+
+    @property
+    def company(self) -> int:
+        """The company of Waybill's user."""
+        company = self._client.context.get("company")
+        if not company:
+            raise Unmapped("Waybill's user has no company: set one in its preferences")
+        return int(company)
+
+    def country(self, code: str | None) -> int | None:
+        """Return the country, None where Tryton has not got it."""
+        return self._maybe("country.country", "code", code) if code else None
+
+    def currency(self, code: str) -> int:
+        """Return the currency of an ISO 4217 code."""
+        return self._one("currency.currency", "code", code, "currency")
+
+    def account(self, code: str) -> int:
+        """Return the account of a number."""
+        domain = [("company", "=", self.company), ("closed", "!=", True), ("type", "!=", None)]
+        return self._one("account.account", "code", code, "account", *domain)
+
+    def payable(self) -> int:
+        """Return the account of suppliers that have none of their own."""
+        key = ("account.configuration", "payable")
+        if key not in self._kept:
+            found = self._client.call(
+                "model.account.configuration.read", [1], ["default_account_payable"], repeatable=True
+            )
+            if not found or not found[0]["default_account_payable"]:
+                raise Unmapped("Tryton has no default account for payables: set one in the accounting configuration")
+            self._kept[key] = found[0]["default_account_payable"]
+        account: int = self._kept[key]
+        return account
+
+    def journal(self) -> int:
+        """Return the journal of supplier invoices."""
+        return self._one("account.journal", "type", "expense", "journal of type")
+
+    def tax(self, rate: Decimal | str) -> int | None:
+        """Return the tax on purchases of a rate; None for a rate of nought that has no tax of its own."""
+        share = Decimal(rate).normalize()
+        key = ("account.tax", str(share))
+        if key not in self._kept:
+            found = self._client.search_read(
+                "account.tax",
+                [("company", "=", self.company), ("parent", "=", None), ("type", "=", "percentage"),
+                 ("rate", "=", share), ["OR", ("group", "=", None), ("group.kind", "in", ["purchase", "both"])]],
+                ["name"],
+            )  # fmt: skip
+            wanted = {Decimal(known).normalize(): name for known, name in self._settings.taxes.items()}.get(share)
+            fitting = [one for one in found if wanted in (None, one["name"])]
+            if len(fitting) > 1:
+                names = ", ".join(one["name"] for one in fitting)
+                raise Unmapped(f"Tryton has several purchase taxes of {share:f} ({names}): name one under `taxes`")
+            if not fitting and (share or wanted):
+                raise Unmapped(f"Tryton has no purchase tax of {share:f}" + (f" named {wanted!r}" if wanted else ""))
+            self._kept[key] = fitting[0]["id"] if fitting else None
+        kept: int | None = self._kept[key]
+        return kept
+
+    def unit(self, written: str | None) -> int:
+        """Return the unit that a request means."""
+        name = (written or "").strip()
+        symbol = {**UNITS, **{k.casefold(): v for k, v in self._settings.units.items()}}.get(name.casefold(), name)
+        return self._one("product.uom", "symbol", symbol, "unit")
+
+    def product(self, item: str | None, description: str, unit: int) -> int:
+        """Return the product of an item's code, created where Tryton has not got it; without a code, the general one.
+
+        What is bought by a description alone is kept under one product a unit: Tryton moves and counts products only.
+        """
+        code = item or f"WAYBILL-{unit}"
+        if (found := self._maybe("product.product", "code", code)) is not None:
+            return found
+        values = {
+            "name": (description if item else "Bought by description")[:200] or code,
+            "code": code,
+            "type": "goods",
+            "consumable": True,
+            "default_uom": unit,
+            "purchasable": True,
+            "purchase_uom": unit,
+            "products": [("create", [{}])],
+        }
+        try:
+            self._client.create("product.template", values)
+        except Refused as refusal:
+            if not refusal.transient:
+                raise
+        return self._one("product.product", "code", code, "product")
+
+    def place(self) -> Place:
+        """Return the warehouse: the user's, or the only one."""
+        key = ("stock.location", "warehouse")
+        if key not in self._kept:
+            found = self._client.search_read(
+                "stock.location", [("type", "=", "warehouse")], ["input_location", "storage_location"]
+            )
+            preferred = self._client.context.get("warehouse")
+            fitting = [one for one in found if one["id"] == preferred] or found
+            supplier = self._client.search_read("stock.location", [("type", "=", "supplier")], ["id"], limit=1)
+            if not fitting or not supplier:
+                raise Unmapped("Tryton has no warehouse, or no location for suppliers")
+            one = fitting[0]
+            self._kept[key] = Place(one["id"], one["input_location"], one["storage_location"], supplier[0]["id"])
+        place: Place = self._kept[key]
+        return place
+
+    def _one(self, model: str, name: str, value: str, what: str, *domain: Any) -> int:
+        found = self._maybe(model, name, value, *domain)
+        if found is None:
+            raise Unmapped(f"Tryton has no {what} {value!r}")
+        return found
+
+    def _maybe(self, model: str, name: str, value: str, *domain: Any) -> int | None:
+        key = (model, value)
+        if key not in self._kept:
+            found = self._client.search_read(model, [(name, "=", value), *domain], ["id"], limit=1)
+            if not found:
+                return None
+            self._kept[key] = found[0]["id"]
+        kept: int = self._kept[key]
+        return kept
