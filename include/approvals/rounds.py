@@ -283,7 +283,9 @@ def _standing(connection: Connection, which: str, values: Mapping[str, Any], now
         text(f"""
             select r.id, r.case_id, r.workflow, r.number, r.state, r.digest, r.run_id, r.requester, r.title, r.policy,
                    r.opened_at, r.closed_at, r.concluded_at is not null as concluded,
-                   r.settled_at is not null as settled, s.number as stage, undecided.persons
+                   r.settled_at is not null as settled, s.number as stage, undecided.persons,
+                   array(select d.person from approval_decisions d
+                         where d.stage_id = s.id and d.answer in ('approve', 'reject')) as deciders
             from approval_rounds r
             left join approval_stages s on s.round_id = r.id and s.state = 'open'
             {_UNDECIDED}
@@ -299,7 +301,7 @@ def _standing(connection: Connection, which: str, values: Mapping[str, Any], now
         may_decide = list(waits_for)
         for seat in waits_for if row.state == "open" else ():
             for delegation in standing_in.get(seat, ()):
-                if delegation.deputy not in (row.requester, *may_decide):
+                if delegation.deputy not in (row.requester, *row.deciders, *may_decide):
                     may_decide.append(delegation.deputy)
         found.append(
             Round(
