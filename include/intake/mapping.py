@@ -61,7 +61,7 @@ RECORDS: dict[str, tuple[str, ...]] = {
     "purchase_request": (
         *("number", "requester", "department", "cost_centre", "category", "supplier", "supplier_name"),
         *("supplier_email", "supplier_country", "currency", "total", "needed_by", "justification", "attachments"),
-        *("requested_at", "risk", "lines"),
+        *("requested_at", "risk", "entered_by", "lines"),
     ),
     "goods_receipt": ("number", "order", "kind", "received_by", "received_on", "lines"),
     "supplier_invoice": (
