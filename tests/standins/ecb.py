@@ -1,6 +1,7 @@
 """A stand-in for the ECB's reference rates, by their published form.
 
-Contract: www.ecb.europa.eu, "Euro foreign exchange reference rates", eurofxref-hist-90d.xml and eurofxref-hist.xml. file holds the last 90 days and one all since 1999, newest first; there are working days only, from about 16:00 CET on.
+Contract: www.ecb.europa.eu, "Euro foreign exchange reference rates". One file holds the last 90 days and one all days
+since 1999, newest first; working days only, from about 16:00 CET on.
 """
 
 from __future__ import annotations

@@ -30,8 +30,10 @@ create table budgets (
     currency    char(3) not null,
     committed   numeric(18, 2) not null default 0 check (committed >= 0),
     consumed    numeric(18, 2) not null default 0,
+    entered_by  text default nullif(current_setting('waybill.actor', true), ''),
+    entered_at  timestamptz not null default now(),
     unique (cost_centre, category, starts),
-    check (ends > starts)
+    check (ends >= starts) -- both days belong to it
 );
 
 -- what moved a budget: append-only, and `budgets` always holds its sums
@@ -53,6 +55,19 @@ create index budget_entries_by_budget on budget_entries (budget_id, id);
 create index budget_entries_by_case on budget_entries (case_id);
 create trigger budget_entries_are_append_only before update or delete or truncate on budget_entries
     for each statement execute function refuse('a movement of a budget is put right by another one');
+
+create function sum_up_budgets() returns trigger language plpgsql as $$
+begin
+    update budgets set committed = budgets.committed + moved.committed, consumed = budgets.consumed + moved.consumed
+    from (select budget_id, sum(committed) as committed, sum(consumed) as consumed from added group by budget_id) moved
+    where budgets.id = moved.budget_id;
+    return null;
+end $$;
+create trigger budgets_hold_the_sums after insert on budget_entries referencing new table as added
+    for each statement execute function sum_up_budgets();
+create trigger budgets_move_by_entries before update of committed, consumed on budgets
+    for each row when (pg_trigger_depth() = 0)
+    execute function refuse('only an entry moves the sums of a budget');
 """
 
 
@@ -63,4 +78,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove them."""
-    op.execute("drop table budget_entries, budgets, exchange_rates;")
+    op.execute("drop table budget_entries, budgets, exchange_rates; drop function sum_up_budgets();")
