@@ -116,6 +116,7 @@ def decide(
     comment: str | None = None,
     route: str,
     digest: str | None = None,
+    asked_in: int | None = None,
     now: datetime | None = None,
 ) -> Decision:
     """Record what somebody says to a round, in an authored transaction, and carry it out.
@@ -126,6 +127,8 @@ def decide(
     :param account: by which they came, as the route names it; `person_id` is whose account that is.
     :param answer: approve, reject or ask, by who is asked or stands in; answer or withdraw, by the requester.
     :param digest: of what they saw, where the route can tell.
+    :param asked_in: number of the stage that they were asked in, where the route can tell; a late answer to one stage
+        is none to the next.
     :raises Refused: unknown_person, shared_account, unknown_round, own_request, not_asked, already_decided, asked,
         void, closed, expired, digest_differs or comment_needed.
     """
@@ -145,6 +148,10 @@ def decide(
         if person_id == asked.requester:
             raise Refused("own_request", "this is your own request: somebody else decides on it")
         stage, seat, delegation = _place(connection, asked, person_id, known, now)
+        if asked_in is not None and asked_in != stage.number:
+            before = [each for each in asked.stages if each.number == asked_in]
+            given = [each for found in before for each in asked.given_in(found)]
+            raise _already(given[-1], known) if given else Refused("closed", f"stage {asked_in} is not asked now")
     elif person_id != asked.requester:
         raise Refused("not_asked", f"only {known.name(asked.requester)}, who made the request, can {answer} here")
     else:

@@ -76,6 +76,7 @@ def answer(
     comment: str | None = "because",
     account: str | None = None,
     digest: str | None = None,
+    asked_in: int | None = None,
 ) -> Decision:
     with authored(engine, actor=f"user:{person}") as connection:
         return decide(
@@ -88,6 +89,7 @@ def answer(
             route=route,
             now=now,
             digest=digest,
+            asked_in=asked_in,
         )
 
 

@@ -375,6 +375,16 @@ class TestRefusal:
         assert refused.message == "already decided by Maria Keller: approved, in Airflow, 16 Nov 08:00 UTC"
 
 
+def test_a_late_answer_to_one_stage_is_none_to_the_next(engine: Engine) -> None:
+    asked = opened(engine, "maria.keller", (["ines.vogt", "karl.brandt"], 2), "maria.keller")
+    for person in ("maria.keller", "ines.vogt", "karl.brandt"):
+        answer(engine, asked.id, person)
+    refused = refusal(engine, asked.id, "maria.keller", asked_in=1)
+    assert refused.code == "already_decided"
+    assert "already decided by Maria Keller" in refused.message
+    assert answer(engine, asked.id, "maria.keller", asked_in=3).round_state == "approved"
+
+
 class TestAtTheSameInstant:
     def together(self, *tasks: Callable[[], Decision]) -> list[Decision | Refused]:
         barrier = threading.Barrier(len(tasks))
