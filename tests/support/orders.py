@@ -14,6 +14,8 @@ from include.cases import store
 from include.cases.steps import Position, run_step
 from include.contracts.registry import contract
 from include.data.database import authored
+from include.data.money import round_to
+from include.domain import budgets
 from include.integrations.builtin.erp import BuiltinErp
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Mode
@@ -69,6 +71,15 @@ def add_order(engine: Engine, *lines: Mapping[str, Any], state: str = "waiting",
             row = {"order_id": case, "most": Decimal(str(line["quantity"])) * (1 + OVER_DELIVERY), **line}
             names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
             connection.execute(text(f"insert into purchase_order_lines ({names}) values ({places})"), row)
+        net = sum(Decimal(str(line["quantity"])) * Decimal(str(line["unit_price"])) for line in documents)
+        budget = connection.execute(
+            text("""
+                insert into budgets (cost_centre, category, starts, ends, amount, currency)
+                values (:cost_centre, :category, '2026-01-01', '2026-12-31', 100000, 'EUR')
+                on conflict (cost_centre, category, starts) do update set amount = budgets.amount returning id"""),
+            {"cost_centre": values["cost_centre"], "category": values["category"]},
+        ).scalar_one()
+        budgets.commit(connection, case, budget, round_to(net * Decimal(values["rate"]), "EUR"), may_exceed=True)
         connection.execute(
             text("update cases set state = :state, owner = :owner where id = :id"),
             {"state": state, "owner": values["requester"], "id": case},
@@ -100,7 +111,7 @@ def counts(engine: Engine, order: Order, line: int = 1) -> tuple[Decimal, Decima
     return row["received"], row["returned"], row["invoiced"], row["credited"]
 
 
-def receipt(engine: Engine, order: Order | str, *lines: Mapping[str, Any], **more: Any) -> int:
+def receipt(engine: Engine, order: Order | str, /, *lines: Mapping[str, Any], **more: Any) -> int:
     """Receive a goods receipt; without lines, ten of the first line."""
     body = {
         "order": order.number if isinstance(order, Order) else order,
@@ -110,7 +121,7 @@ def receipt(engine: Engine, order: Order | str, *lines: Mapping[str, Any], **mor
     return receive(engine, [body], workflow="goods_receipt", source="warehouse")[0]
 
 
-def invoice(engine: Engine, order: Order | None, *lines: Mapping[str, Any], **more: Any) -> int:
+def invoice(engine: Engine, order: Order | None, /, *lines: Mapping[str, Any], **more: Any) -> int:
     """Receive a supplier's invoice; without lines, ten of the first line at the ordered price."""
     body = {
         "number": f"R-{next(_numbers)}",

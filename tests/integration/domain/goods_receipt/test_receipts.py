@@ -314,7 +314,9 @@ def test_a_line_closed_short_wakes_the_purchase_and_says_why(engine: Engine) -> 
         ("", 2, "x", "nothing is missing"),
     ],
 )
-def test_closing_short_refuses_what_makes_no_sense(engine: Engine, order: str, line: int, reason: str, why: str) -> None:
+def test_closing_short_refuses_what_makes_no_sense(
+    engine: Engine, order: str, line: int, reason: str, why: str
+) -> None:
     there = add_order(engine, {}, {"item": "NUT-8", "received": 10})
     with pytest.raises(CloseRefused, match=why), authored(engine, actor="user:lena") as connection:
         close_short(connection, order=order or there.number, line=line, reason=reason)

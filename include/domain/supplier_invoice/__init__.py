@@ -1,0 +1,1 @@
+"""The rules of supplier invoices: three-way match, and the hand-over to accounting."""
