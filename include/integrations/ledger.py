@@ -49,10 +49,14 @@ LONGEST_ERROR = 2_000
 
 @dataclass(frozen=True)
 class Scope:
-    """Which effects a delivery is about: those of some cases at one step, or all that are due."""
+    """Which effects a delivery is about: those of some cases at one step, or all that are due.
+
+    :param in_order: false where the effects of a case do not build on each other, so that none waits for another.
+    """
 
     case_ids: Sequence[int] | None = None
     step: str | None = None
+    in_order: bool = True
 
     @property
     def condition(self) -> str:
@@ -62,6 +66,15 @@ class Scope:
             + " and "
             + ("true" if self.step is None else "e.step = :step")
         )
+
+    @property
+    def turn(self) -> str:
+        """The SQL that is true for an effect whose turn it is."""
+        if not self.in_order:
+            return "true"
+        return """not exists (
+                          select from effects earlier where earlier.case_id = e.case_id and earlier.step = e.step
+                             and earlier.id < e.id and earlier.state <> 'sent')"""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -91,11 +104,10 @@ def write(connection: Connection, effects: Iterable[Effect], mode: Mode) -> int:
     :returns: how many are new or renewed.
     """
     connection.execute(text("create temporary table if not exists planned (like effects) on commit delete rows"))
-    connection.execute(text("alter table planned alter column id drop not null"))
     written = copy_rows(
         connection,
         "planned",
-        ("key", "system", "operation", "case_id", "step", "target", "payload", "mode", "state", "attempts",
+        ("id", "key", "system", "operation", "case_id", "step", "target", "payload", "mode", "state", "attempts",
          "available_at", "created_at"),
         _rows(effects, mode),
     )  # fmt: skip
@@ -104,7 +116,8 @@ def write(connection: Connection, effects: Iterable[Effect], mode: Mode) -> int:
     result = connection.execute(
         text("""
             insert into effects (key, system, operation, case_id, step, target, payload, mode)
-            select distinct on (key) key, system, operation, case_id, step, target, payload, mode from planned
+            select key, system, operation, case_id, step, target, payload, mode
+            from (select distinct on (key) * from planned order by key, id) first order by id
             on conflict (key) do update set
                 payload = excluded.payload, mode = excluded.mode,
                 state = case when effects.state = 'dead' then 'pending' else effects.state end,
@@ -121,9 +134,9 @@ def write(connection: Connection, effects: Iterable[Effect], mode: Mode) -> int:
 
 def _rows(effects: Iterable[Effect], mode: Mode) -> Iterable[Sequence[Any]]:
     now = datetime.now(UTC)
-    for e in effects:
+    for place, e in enumerate(effects):
         yield (
-            e.key, e.system, e.operation, e.case_id, e.step, e.target, Jsonb(e.payload), mode, "pending", 0, now, now
+            place, e.key, e.system, e.operation, e.case_id, e.step, e.target, Jsonb(e.payload), mode, "pending", 0, now, now
         )  # fmt: skip
 
 
@@ -189,9 +202,7 @@ def _claim(
                     select e.id from effects e
                     where e.system = :system and e.operation = :operation and {scope.condition}
                       and e.state in ('pending', 'failed') and e.available_at <= now()
-                      and not exists (
-                          select from effects earlier where earlier.case_id = e.case_id and earlier.step = e.step
-                             and earlier.id < e.id and earlier.state <> 'sent')
+                      and {scope.turn}
                     order by e.id limit :limit for update skip locked
                 )
                 update effects

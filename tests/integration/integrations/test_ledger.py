@@ -69,6 +69,21 @@ def test_effects_planned_against_the_providers_order_are_all_sent(engine: Engine
     assert tally == Tally(taken=3, advanced=3)
 
 
+def test_effects_of_a_case_go_in_the_order_they_were_planned_whatever_their_keys_are(engine: Engine) -> None:
+    receive(engine, 2)
+
+    def downwards(work: Work, provider: Provider) -> list[Effect]:
+        return [
+            Effect.of(work, system="crm", operation="create", case_id=case_id, target=target, payload={})
+            for case_id in work.case_ids
+            for target in ("z", "m", "a")
+        ]
+
+    run_effect_step(engine, position(engine), downwards, StandInSystem(), system="crm", mode=Mode.LIVE)
+    sent = rows(engine, "select case_id, array_agg(target order by id) as targets from effects group by 1")
+    assert [row["targets"] for row in sent] == [["z", "m", "a"]] * 2
+
+
 def test_running_the_step_again_sends_nothing(engine: Engine) -> None:
     ids = receive(engine, 3)
     system = StandInSystem()
