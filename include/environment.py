@@ -16,6 +16,9 @@ USUAL_MODE: dict[Name, EffectMode] = {"development": "live", "staging": "capture
 """Development is live because its providers are the built-in ones, until somebody connects a real system."""
 
 
+DEFAULT_BASE_URL = "http://127.0.0.1:8080"
+
+
 class UnknownEnvironment(ValueError):
     """A setting of the environment has a value that means nothing."""
 
@@ -31,6 +34,13 @@ class Environment:
     def is_development(self) -> bool:
         """Whether this is somebody's own machine, where unsigned sources exist."""
         return self.name == "development"
+
+
+def base_url() -> str:
+    """Return where the UI answers: `WAYBILL_BASE_URL`, else Airflow's own setting, else this machine."""
+    return (os.environ.get("WAYBILL_BASE_URL") or os.environ.get("AIRFLOW__API__BASE_URL") or DEFAULT_BASE_URL).rstrip(
+        "/"
+    )
 
 
 def current() -> Environment:

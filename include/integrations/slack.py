@@ -34,6 +34,11 @@ REFUSED_CONTENT = frozenset(
 REFUSED_BLOCKS = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "too_many_blocks", "invalid_payload"}
 )
+OF_ONE_CHANNEL = frozenset(
+    {"channel_not_found", "user_not_found", "user_disabled", "cannot_dm_bot", "not_in_channel", "is_archived",
+     "messages_tab_disabled", "restricted_action", "restricted_action_read_only_channel"}
+)  # fmt: skip
+"""Errors that say nothing about the messages to others."""
 CANNOT_EDIT = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 TRANSIENT = frozenset({"internal_error", "fatal_error", "request_timeout", "service_unavailable", "rollup_error"})
 
@@ -89,7 +94,8 @@ class _Slack:
             return Unknown(self._clean(f"Slack broke off: {type(error).__name__}")), False
         except (SlackClientError, ValueError, OSError) as error:
             return Failed(self._clean(f"{type(error).__name__}: {error}")), True
-        return outcome, not (isinstance(outcome, Failed) and outcome.retry_after is not None)
+        stops = isinstance(outcome, Failed) and outcome.retry_after is not None
+        return outcome, not stops or isinstance(outcome, _OneChannel)
 
     def _send(self, operation: str, effect: PendingEffect) -> Outcome:
         raise NotImplementedError
@@ -106,10 +112,19 @@ class _Slack:
             return Failed(f"Slack refused the message: {said}", permanent=True)
         if status >= 500 or error in TRANSIENT:
             return Failed(f"Slack answered {status} {said}".strip())
-        return Failed(
+        kind = _OneChannel if error in OF_ONE_CHANNEL else Failed
+        return kind(
             f"Slack refused: {said or status}. Check the connection and the channel",
             retry_after=MISCONFIGURED_RETRY_AFTER,
         )
+
+
+class _OneChannel(Failed):
+    """The channel or the person does not take it; the next message may go to another."""
+
+
+class CannotOpen(RuntimeError):
+    """Slack does not open a form; the message says why, and holds no secret."""
 
 
 class SlackApi(_Slack):
@@ -121,6 +136,18 @@ class SlackApi(_Slack):
     def __init__(self, client: WebClient) -> None:
         self._client = client
         self._secrets = (client.token,) if client.token else ()
+
+    def open_form(self, trigger: str, view: Mapping[str, Any]) -> None:
+        """Open a modal for whoever pressed the button that `trigger` comes from, within 3 seconds of it.
+
+        :raises CannotOpen: when Slack refuses, or does not answer.
+        """
+        try:
+            self._client.views_open(trigger_id=trigger, view=dict(view))
+        except SlackApiError as error:
+            raise CannotOpen(self._clean(_code(error))) from None
+        except (SlackClientError, HTTPException, ValueError, OSError) as error:
+            raise CannotOpen(type(error).__name__) from None
 
     def _send(self, operation: str, effect: PendingEffect) -> Outcome:
         payload, posted = effect.payload, effect.payload.get("posted") or {}

@@ -6,7 +6,6 @@ A message is an effect: it is written to the ledger here, and delivered from the
 from __future__ import annotations
 
 import logging
-import os
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from include.contracts.registry import contract, contract_of_dag, load_teams
-from include.environment import current
+from include.environment import base_url, current
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
 from include.monitoring.messages import Alert, Kind, Links, Message, Names, Numbers, recovery, render
@@ -38,7 +37,6 @@ SECOND_ROUTE_ATTEMPTS = 3
 SECOND_ROUTE_AFTER = timedelta(minutes=5)
 """A message that the chat did not take after so many attempts, or in this time, goes by mail as well."""
 REPOSITORY = Path(__file__).resolve().parents[2]
-DEFAULT_BASE_URL = "http://127.0.0.1:8080"
 LONGEST_CAUSE = 200
 
 
@@ -87,13 +85,6 @@ class Route:
     owner: str
     channel: str
     email: str
-
-
-def base_url() -> str:
-    """Return where the UI answers: `WAYBILL_BASE_URL`, else Airflow's own setting, else this machine."""
-    return (os.environ.get("WAYBILL_BASE_URL") or os.environ.get("AIRFLOW__API__BASE_URL") or DEFAULT_BASE_URL).rstrip(
-        "/"
-    )
 
 
 def route(workflow: str, step: str | None = None) -> Route:

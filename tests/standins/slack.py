@@ -1,11 +1,14 @@
-"""A stand-in for Slack, by its published contract: an incoming webhook, chat.postMessage and chat.update.
+"""A stand-in for Slack, by its published contract: posts, edits, direct messages, buttons, forms and their answers.
 
-Contract: docs.slack.dev, "Sending messages using incoming webhooks", chat.postMessage, chat.update, "Rate limits",
-Block Kit reference. It keeps what it was sent, and misbehaves on demand.
+Contract: docs.slack.dev, "Sending messages using incoming webhooks", chat.postMessage, chat.update, views.open,
+"Rate limits", Block Kit reference, "Handling user interaction" with its payloads block_actions and view_submission,
+"Verifying requests from Slack". It keeps what it was sent, misbehaves on demand, and presses buttons.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import threading
 import time
@@ -14,10 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
+
+import httpx
 
 TOKEN = "xoxb-000000000000-test-not-a-real-token"
 WEBHOOK_PATH = "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
+TEAM, APP = "T0NORDLICHT", "A0WAYBILL"
+SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"  # the example of "Verifying requests from Slack"
+TRIGGER_LIVES = 3.0  # seconds
 BLOCK_TYPES = {"header", "section", "context", "divider", "actions", "image"}
 
 
@@ -30,6 +38,12 @@ class Posted:
     text: str
     blocks: list[dict[str, Any]]
     edits: int = 0
+
+    @property
+    def buttons(self) -> dict[str, dict[str, Any]]:
+        """What can be pressed, by action id."""
+        elements = [element for block in self.blocks if block["type"] == "actions" for element in block["elements"]]
+        return {element["action_id"]: element for element in elements}
 
     @property
     def whole(self) -> str:
@@ -50,6 +64,17 @@ class Slack:
     revoked: bool = False
     down: bool = False
     base: str = ""
+    users: set[str] | None = None
+    """Members of the workspace; None: everybody is."""
+    endpoint: str = ""
+    """Where the app's manifest says that interactions are posted to."""
+    secret: str = SIGNING_SECRET
+    triggers: dict[str, tuple[str, float]] = field(default_factory=dict)
+    forms: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """User and view of each form that was opened."""
+    answers: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """User and content of what came to a response_url."""
+    response_urls: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -60,8 +85,90 @@ class Slack:
     def webhook(self) -> str:
         return self.base + WEBHOOK_PATH
 
+    @property
+    def host(self) -> str:
+        return self.base.removeprefix("http://")
 
-def bad_blocks(blocks: Any) -> bool:
+    def inbox(self, user: str) -> list[Posted]:
+        """The direct messages of somebody."""
+        return [message for message in self.messages if message.channel == f"D{user[1:]}"]
+
+    def press(self, message: Posted, action: str, user: str, **changes: Any) -> httpx.Response:
+        """Press a button, and return what the app answers."""
+        return self.send(self.pressed(message, message.buttons[action], user) | changes)
+
+    def pressed(self, message: Posted, button: dict[str, Any], user: str) -> dict[str, Any]:
+        """The payload of a button that is pressed."""
+        trigger, response = self._fresh(user)
+        return {
+            "type": "block_actions",
+            "user": {"id": user, "username": user.lower(), "name": user.lower(), "team_id": TEAM},
+            "api_app_id": APP,
+            "token": "verification-token-that-nobody-should-use",
+            "container": {"type": "message", "message_ts": message.ts, "channel_id": message.channel},
+            "trigger_id": trigger,
+            "team": {"id": TEAM, "domain": "nordlicht"},
+            "enterprise": None,
+            "is_enterprise_install": False,
+            "channel": {"id": message.channel, "name": "directmessage"},
+            "message": {"type": "message", "ts": message.ts, "text": message.text, "blocks": message.blocks},
+            "state": {"values": {}},
+            "response_url": response,
+            "actions": [{**button, "block_id": "b1", "type": "button", "action_ts": message.ts}],
+        }
+
+    def submit(self, user: str, comment: str | None, **changes: Any) -> httpx.Response:
+        """Fill in the form that was opened last for somebody, and send it."""
+        return self.send(self.submitted(user, comment) | changes)
+
+    def submitted(self, user: str, comment: str | None) -> dict[str, Any]:
+        view = [view for opened_for, view in self.forms if opened_for == user][-1]
+        values = {
+            block["block_id"]: {block["element"]["action_id"]: {"type": "plain_text_input", "value": comment}}
+            for block in view["blocks"]
+            if block["type"] == "input"
+        }
+        return {
+            "type": "view_submission",
+            "team": {"id": TEAM, "domain": "nordlicht"},
+            "user": {"id": user, "username": user.lower(), "name": user.lower(), "team_id": TEAM},
+            "api_app_id": APP,
+            "token": "verification-token-that-nobody-should-use",
+            "trigger_id": self._fresh(user)[0],
+            "view": {**view, "id": "V0001", "team_id": TEAM, "state": {"values": values}, "hash": "1.abc"},
+            "response_urls": [],
+            "is_enterprise_install": False,
+            "enterprise": None,
+        }
+
+    def signed(self, payload: Any, *, secret: str | None = None, at: float | None = None) -> dict[str, Any]:
+        """Body and headers of a request, as `httpx.post` takes them."""
+        body = urlencode({"payload": payload if isinstance(payload, str) else json.dumps(payload)})
+        timestamp = str(int(time.time() if at is None else at))
+        digest = hmac.new((secret or self.secret).encode(), f"v0:{timestamp}:{body}".encode(), hashlib.sha256)
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-Slack-Request-Timestamp": timestamp,
+            "X-Slack-Signature": f"v0={digest.hexdigest()}",
+            "User-Agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
+        }
+        return {"content": body, "headers": headers}
+
+    def send(self, payload: Any) -> httpx.Response:
+        """Post an interaction to the app; Slack gives it three seconds."""
+        return httpx.post(self.endpoint, **self.signed(payload), timeout=3.0)
+
+    def _fresh(self, user: str) -> tuple[str, str]:
+        """A trigger and a response_url, made for one interaction of one person."""
+        with self.lock:
+            number = len(self.response_urls) + 1
+            trigger, path = f"{number}.{time.time_ns()}", f"/actions/{TEAM}/{number}/secret{time.time_ns()}"
+            self.triggers[trigger] = (user, time.monotonic())
+            self.response_urls[path] = user
+        return trigger, self.base + path
+
+
+def bad_blocks(blocks: Any) -> bool:  # noqa: PLR0911 - one for each refusal of the contract
     """Whether Slack would refuse these blocks: unknown type, empty or too long text, more than 50."""
     if not isinstance(blocks, list) or len(blocks) > 50:
         return True
@@ -72,11 +179,58 @@ def bad_blocks(blocks: Any) -> bool:
             return True
         if block["type"] == "section" and not _fits(block.get("text"), {"mrkdwn", "plain_text"}, 3000):
             return True
+        if block["type"] == "actions" and not _good_buttons(block.get("elements")):
+            return True
         if block["type"] == "context" and not all(
             _fits(element, {"mrkdwn", "plain_text"}, 3000) for element in block.get("elements") or [None]
         ):
             return True
     return False
+
+
+def _good_buttons(elements: Any) -> bool:
+    """Whether buttons are as Slack takes them."""
+    if not isinstance(elements, list) or not 1 <= len(elements) <= 25:
+        return False
+    if len({element.get("action_id") for element in elements}) < len(elements):
+        return False
+    for element in elements:
+        confirm = element.get("confirm")
+        if (
+            element.get("type") != "button"
+            or not _fits(element.get("text"), {"plain_text"}, 75)
+            or len(element.get("value", "")) > 2000
+            or len(element.get("url", "")) > 3000
+            or element.get("style") not in (None, "primary", "danger")
+            or (
+                confirm
+                and not all(
+                    _fits(confirm.get(name), {"plain_text"}, longest)
+                    for name, longest in (("title", 100), ("text", 300), ("confirm", 30), ("deny", 30))
+                )
+            )
+        ):
+            return False
+    return True
+
+
+def bad_view(view: Any) -> bool:
+    """Whether Slack would refuse this modal."""
+    if not isinstance(view, dict) or view.get("type") != "modal" or len(view.get("private_metadata", "")) > 3000:
+        return True
+    if not all(_fits(view.get(name), {"plain_text"}, 24) for name in ("title", "submit", "close")):
+        return True
+    if len(view.get("callback_id", "")) > 255:
+        return True
+    inputs = [block for block in view.get("blocks", []) if block.get("type") == "input"]
+    if any(
+        not _fits(block.get("label"), {"plain_text"}, 2000)
+        or block.get("element", {}).get("type") != "plain_text_input"
+        or not 1 <= block["element"].get("max_length", 3000) <= 3000
+        for block in inputs
+    ):
+        return True
+    return bad_blocks([block for block in view.get("blocks", []) if block.get("type") != "input"])
 
 
 def _fits(text: Any, types: set[str], longest: int) -> bool:
@@ -101,7 +255,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(fault[0], fault[1], fault[2])
         if self.path == WEBHOOK_PATH:
             return self._webhook(body)
-        if self.path in ("/api/chat.postMessage", "/api/chat.update"):
+        if self.path in slack.response_urls:
+            return self._response(body)
+        if self.path in ("/api/chat.postMessage", "/api/chat.update", "/api/views.open"):
             return self._api(self.path.removeprefix("/api/"), body)
         return self._answer(404, "no_service")
 
@@ -119,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._keep("#of-the-webhook", payload)
         return self._answer(200, "ok")
 
-    def _api(self, method: str, body: bytes) -> None:  # noqa: PLR0911 - one for each refusal of the contract
+    def _api(self, method: str, body: bytes) -> None:  # noqa: PLR0911, PLR0912 - one for each refusal of the contract
         slack = self.slack
         if self.headers.get("Authorization") != f"Bearer {TOKEN}" or slack.revoked:
             return self._json({"ok": False, "error": "invalid_auth"})
@@ -127,6 +283,8 @@ class _Handler(BaseHTTPRequestHandler):
             payload = json.loads(body)
         else:
             payload = {key: values[0] for key, values in parse_qs(body.decode()).items()}
+        if method == "views.open":
+            return self._open(payload)
         blocks = payload.get("blocks")
         payload["blocks"] = json.loads(blocks) if isinstance(blocks, str) else blocks
         if not payload.get("text") and not payload.get("blocks"):
@@ -142,8 +300,29 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json({"ok": False, "error": "message_not_found"})
         if slack.channels is not None and payload.get("channel") not in slack.channels:
             return self._json({"ok": False, "error": "channel_not_found"})
-        posted = self._keep("C-" + str(payload["channel"]).lstrip("#"), payload)
+        channel = str(payload["channel"])
+        if channel.startswith("U"):
+            if slack.users is not None and channel not in slack.users:
+                return self._json({"ok": False, "error": "channel_not_found"})
+            posted = self._keep(f"D{channel[1:]}", payload)
+        else:
+            posted = self._keep("C-" + channel.lstrip("#"), payload)
         return self._json({"ok": True, "channel": posted.channel, "ts": posted.ts, "message": {"text": posted.text}})
+
+    def _open(self, payload: dict[str, Any]) -> None:
+        user, issued = self.slack.triggers.pop(str(payload.get("trigger_id")), ("", 0.0))
+        if not user:
+            return self._json({"ok": False, "error": "invalid_trigger"})
+        if time.monotonic() - issued > TRIGGER_LIVES:
+            return self._json({"ok": False, "error": "expired_trigger_id"})
+        if bad_view(payload.get("view")):
+            return self._json({"ok": False, "error": "invalid_arguments"})
+        self.slack.forms.append((user, payload["view"]))
+        return self._json({"ok": True, "view": {"id": "V0001", **payload["view"]}})
+
+    def _response(self, body: bytes) -> None:
+        self.slack.answers.append((self.slack.response_urls[self.path], json.loads(body)))
+        self._answer(200, "ok")
 
     def _keep(self, channel: str, payload: dict[str, Any]) -> Posted:
         with self.slack.lock:

@@ -112,6 +112,13 @@ create unique index one_decision_a_person on approval_decisions (stage_id, perso
     where answer in ('approve', 'reject');
 create index approval_decisions_by_round on approval_decisions (round_id, id);
 
+-- each request of Slack acts once; kept for longer than its signature is good
+create table slack_requests (
+    signature bytea primary key,
+    at        timestamptz not null default now()
+);
+create index slack_requests_by_time on slack_requests (at);
+
 create trigger rounds_never_vanish before delete or truncate on approval_rounds
     for each statement execute function refuse('a round is closed, never deleted');
 create trigger rounds_keep_their_content
@@ -171,6 +178,7 @@ create trigger decisions_are_checked before insert on approval_decisions
 """
 
 DOWN = """
+drop table slack_requests;
 drop table approval_decisions, delegations, approval_seats, approval_stages, approval_rounds;
 drop function refuse_own_seat(), check_decision();
 """
