@@ -266,16 +266,18 @@ def get(connection: Connection, round_id: int, now: datetime | None = None) -> R
     return next(iter(_standing(connection, "r.id = :id", {"id": round_id}, now)), None)
 
 
-_UNDECIDED = """
+_FIRST = "case seat.via when 'escalation' then -seat.place else seat.place end"
+"""Order of seats: whom it was escalated to last comes first, then as the policy names them."""
+
+_UNDECIDED = f"""
     left join lateral (
-        select array_agg(seat.person order by case seat.via when 'escalation' then -seat.place else seat.place end)
-               as persons
+        select array_agg(seat.person order by {_FIRST}) as persons
         from approval_seats seat
         where seat.stage_id = s.id and not exists (
             select from approval_decisions d
             where d.stage_id = s.id and d.answer in ('approve', 'reject') and seat.person in (d.seat, d.person))
     ) undecided on true"""
-"""The seats of the open stage `s` that have not decided: whom it was escalated to last comes first."""
+"""The seats of the open stage `s` that have not decided."""
 
 
 def _standing(connection: Connection, which: str, values: Mapping[str, Any], now: datetime | None) -> list[Round]:
@@ -345,25 +347,35 @@ def waiting(
     """
     now = now or clock_of(connection)
     known = people()
-    persons = None if person is None else [person, *stood_in_for(connection, person, now)]
+    persons = [] if person is None else [person, *stood_in_for(connection, person, now)]
     rows = connection.execute(
         text(f"""
-            select r.id, r.case_id, r.workflow, r.number, r.state, r.title, r.requester, r.digest, s.number as stage,
-                   undecided.persons, coalesce(asked.at, s.opened_at) as since, s.due_at
-            from approval_rounds r
-            join cases c on c.id = r.case_id
-            join approval_stages s on s.round_id = r.id and s.state = 'open'
-            {_UNDECIDED}
-            left join lateral (
-                select max(at) as at from approval_decisions d
-                where d.round_id = r.id and d.answer = 'ask' and r.state = 'asked'
-            ) asked on true
-            where r.state in ('open', 'asked') and c.state not in ('finished', 'rejected')
-              and (cast(:workflow as text) is null or r.workflow = :workflow)
-              and (cast(:persons as text[]) is null
-                   or r.state = 'asked' and r.requester = :person
-                   or r.state = 'open' and r.requester <> :person and undecided.persons && :persons)
-            order by since, r.id"""),
+            with asked as materialized (
+                select r.id, r.case_id, r.workflow, r.number, r.state, r.title, r.requester, r.digest,
+                       s.number as stage, s.id as stage_id, s.opened_at, s.due_at
+                from approval_rounds r
+                join cases c on c.id = r.case_id and c.state not in ('finished', 'rejected')
+                join approval_stages s on s.round_id = r.id and s.state = 'open'
+                where r.state in ('open', 'asked')
+                  and (cast(:workflow as text) is null or r.workflow = :workflow)
+                  and (cast(:person as text) is null
+                       or r.state = 'asked' and r.requester = :person
+                       or r.state = 'open' and r.requester <> :person and s.id in (
+                              select stage_id from approval_seats where person = any(:persons)))
+            ), undecided as (
+                select seat.stage_id, array_agg(seat.person order by {_FIRST}) as persons
+                from asked join approval_seats seat using (stage_id)
+                left join approval_decisions d on d.stage_id = seat.stage_id and d.answer in ('approve', 'reject')
+                                              and seat.person in (d.seat, d.person)
+                where d.id is null group by seat.stage_id
+            ), questions as (
+                select d.round_id, max(d.at) as at from asked join approval_decisions d on d.round_id = asked.id
+                where asked.state = 'asked' and d.answer = 'ask' group by d.round_id
+            )
+            select asked.*, undecided.persons, coalesce(questions.at, asked.opened_at) as since
+            from asked left join undecided using (stage_id) left join questions on questions.round_id = asked.id
+            where cast(:person as text) is null or asked.state = 'asked' or undecided.persons && :persons
+            order by since, asked.id"""),
         {"workflow": workflow, "person": person, "persons": persons},
     )
     found = []

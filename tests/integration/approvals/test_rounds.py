@@ -264,4 +264,4 @@ def test_a_hundred_thousand_rounds_are_listed_quickly(engine: Engine) -> None:
         figures.append((person, len(found), round(time.perf_counter() - started, 3)))
     print(figures)
     assert [count for _, count, _ in figures] == [5000, 4900, 100]
-    assert max(seconds for _, _, seconds in figures) < 2
+    assert max(seconds for _, _, seconds in figures) < 5
