@@ -338,3 +338,9 @@ def test_budgets_are_loaded_from_a_file_by_a_command(
     with pytest.raises(SystemExit):
         budgets.main([str(tmp_path / "no.csv"), "--by", "frank.weber"], engine)
     assert "Nothing was loaded" in capsys.readouterr().err
+
+
+def test_the_file_that_the_documentation_shows_can_be_loaded(engine: Engine, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "money.md").read_text(encoding="utf-8")
+    (tmp_path / "budgets.csv").write_text(page.split("```csv\n")[1].split("```")[0], encoding="utf-8")
+    assert _move(engine, load_budgets, budgets.read_budgets(tmp_path / "budgets.csv")) == 2
