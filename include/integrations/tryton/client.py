@@ -35,7 +35,9 @@ LONGEST_MESSAGE = 300  # characters kept of an error; Tryton's can have 80,000
 MOST_WARNINGS = 5  # warnings of one call that are answered, one after another
 
 _WARNING_KIND = re.compile(r"^[0-9a-f]{32}\.")
-_FOR_A_MOMENT = re.compile(r"must be unique|serialize access|deadlock|lock timeout|already exists", re.IGNORECASE)
+_FOR_A_MOMENT = re.compile(
+    r"must be unique|serialize access|deadlock|lock timeout|already exists|that don.t exist", re.IGNORECASE
+)
 """Refusals that come of somebody else's doing the same at the same time; Tryton has no code for them."""
 
 

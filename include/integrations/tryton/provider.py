@@ -132,6 +132,7 @@ class TrytonErp:
             with self._client.answering(*DECIDED):
                 return act(effect), True
         except (SystemTrouble, NotNow, Unmapped) as error:
+            self._records.forget()  # it may come of something that was changed there since
             return _outcome(error), not isinstance(error, Unavailable)
         except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             log.exception("an effect of %s cannot be carried out", effect.operation)
@@ -278,11 +279,11 @@ class TrytonErp:
         tax = self._records.tax(line["tax_rate"])
         return {
             "sequence": int(line["line"]),
-            "product": self._records.product(line.get("item"), line["description"], unit),
+            "product": self._records.product(line.get("item"), line.get("description") or "", unit),
             "unit": unit,
             "quantity": float(Decimal(line["quantity"])),
             "unit_price": Decimal(line["unit_price"]),
-            "description": line["description"],
+            "description": line.get("description"),
             "note": _note(line),
             "taxes": [("add", [tax])] if tax else [],
         }
@@ -475,7 +476,7 @@ class TrytonErp:
         common: Record = {
             "type": "line",
             "account": self._records.account(line["account"]),
-            "description": line["description"],
+            "description": line.get("description"),
             "note": _note(line),
             "taxes": [("add", [tax])] if tax else [],
         }

@@ -66,6 +66,10 @@ class Records:
         self._settings = settings
         self._kept: dict[tuple[str, str], Any] = {}
 
+    def forget(self) -> None:
+        """Ask for everything again when it is next needed."""
+        self._kept.clear()
+
     @property
     def company(self) -> int:
         """The company of Waybill's user."""
