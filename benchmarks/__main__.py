@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 
 import psutil
 
-from benchmarks import end_to_end, intake
+from benchmarks import end_to_end, intake, matching_invoices
 
-PARTS = ("intake", "leads", "matching")
+PARTS = ("intake", "leads", "matching", "invoices")
 
 
 def machine() -> str:
@@ -46,6 +46,9 @@ def main() -> None:
         print("## Matching\n", flush=True)
         sys.argv = ["benchmarks.matching.evaluate", *(["--quick"] if options.quick else [])]
         runpy.run_module("benchmarks.matching.evaluate", run_name="__main__")
+    if "invoices" in parts:
+        print("## Invoices, from received to booked\n", flush=True)
+        print(matching_invoices.table(matching_invoices.run(2_000 if options.quick else 10_000)), end="\n\n")
 
 
 if __name__ == "__main__":

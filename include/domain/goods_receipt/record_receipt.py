@@ -82,7 +82,7 @@ def _find_orders(connection: Connection, case_ids: Sequence[int]) -> dict[int, l
             with found as (
                 select r.case_id, r.order_number, r.kind, o.case_id as order_id, o.state
                 from goods_receipts r left join purchase_orders o on o.number = r.order_number
-                where r.case_id = any(:ids)
+                where r.case_id = any(:ids) and r.recorded_at is null
             ), noted as (
                 update goods_receipts r set order_id = found.order_id from found
                 where r.case_id = found.case_id and r.order_id is distinct from found.order_id

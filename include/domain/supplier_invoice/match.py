@@ -52,9 +52,10 @@ _LINES = """
     select case_id, line, order_line, item, description, quantity, unit_price
     from supplier_invoice_lines where case_id = any(:ids) order by case_id, line"""
 
+# in the order of OrderLine's fields
 _ORDER_LINES = """
-    select l.order_id as "order", l.line, o.category, l.item, l.description, l.quantity, l.unit_price, l.most,
-           l.received, l.returned, l.invoiced, l.credited, l.short_closed
+    select l.order_id, l.line, o.category, l.item, l.description, l.quantity, l.unit_price, l.most,
+           l.received, l.returned, l.invoiced, l.credited, l.short_closed or o.state <> 'open'
     from purchase_order_lines l join purchase_orders o on o.case_id = l.order_id
     where l.order_id = any(:orders) order by l.order_id, l.line for update of l"""
 
@@ -150,7 +151,7 @@ def tolerances() -> dict[str, Tolerance]:
 
 def _order_lines(connection: Connection, invoices: Iterable[Row[Any]]) -> list[OrderLine]:
     orders = sorted({invoice.order_id for invoice in invoices})
-    return [OrderLine(**row) for row in connection.execute(text(_ORDER_LINES), {"orders": orders}).mappings()]
+    return [OrderLine(*tuple(row)) for row in connection.execute(text(_ORDER_LINES), {"orders": orders})]
 
 
 def _invoice_lines(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -188,7 +189,11 @@ def _lines(sent: Any, reasons: list[Reason]) -> list[Line]:
 
 def tax_rate(value: Any) -> Decimal | None:
     """Read `0.19`, `19` and `19 %` as 0.19; None where it is no rate that the company knows."""
-    sent = given(value) or ""
+    return _tax_rate(given(value) or "")
+
+
+@lru_cache(1_000)
+def _tax_rate(sent: str) -> Decimal | None:
     try:
         rate = _amount(sent.removesuffix("%").strip())
     except (AmountInvalid, TypeError):

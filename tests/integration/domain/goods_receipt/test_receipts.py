@@ -254,6 +254,25 @@ def test_what_a_person_corrects_counts_as_corrected(engine: Engine) -> None:
     assert counts(engine, order)[0] == Decimal("9.5")
 
 
+def test_what_is_posted_is_only_closed_when_its_case_is_released(engine: Engine) -> None:
+    """The step after the posting failed, and meanwhile the order was closed."""
+    order = add_order(engine)
+    case = receipt(engine, order)
+    work(engine, WORKFLOW, until="post_receipt")
+    change(
+        engine,
+        """update cases set state = 'quarantined', claim_id = null, reasons = '[{"code": "error.log", "message": "x"}]'
+           where id = :id""",
+        id=case,
+    )
+    change(engine, "update purchase_orders set state = 'closed'")
+    release(engine, case, lines=[{"order_line": 1, "quantity": 3}])
+    work(engine, WORKFLOW)
+    assert state(engine, case) == ("finished", "received")
+    assert counts(engine, order)[0] == 10
+    assert len(effects(engine)) == 1
+
+
 def refused_by_the_erp(engine: Engine) -> tuple[Any, int]:
     order = add_order(engine)
     change(engine, "update erp_purchase_orders set state = 'cancelled'")

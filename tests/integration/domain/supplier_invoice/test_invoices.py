@@ -482,6 +482,36 @@ def test_a_run_that_died_goes_on_in_another_without_doing_anything_twice(engine:
     assert_balanced(engine)
 
 
+def test_what_the_erp_has_is_not_changed_any_more_when_its_case_is_released(engine: Engine) -> None:
+    order = received(engine)
+    case = invoice(engine, order)
+    work(engine, WORKFLOW, until="book")
+    change(
+        engine,
+        """update cases set state = 'quarantined', claim_id = null, reasons = '[{"code": "error.log", "message": "x"}]'
+           where id = :id""",
+        id=case,
+    )
+    release(engine, case, lines=[invoiced(quantity=3)], number="R-changed")
+    work(engine, WORKFLOW)
+    assert state(engine, case) == ("finished", "booked")
+    assert counts(engine, order) == (10, 0, 10, 0)
+    assert len(effects(engine)) == 1
+    assert journal(engine, case)[0] == ("3000", Decimal("25.00"), 0)
+
+
+@pytest.mark.parametrize("over", ["closed", "cancelled"])
+def test_an_invoice_that_waits_on_an_order_that_is_over_is_set_aside(engine: Engine, over: str) -> None:
+    order = add_order(engine)
+    case = invoice(engine, order)
+    work(engine, WORKFLOW)
+    change(engine, "update purchase_orders set state = :state", state=over)
+    with authored(engine, actor="system:test") as connection:
+        store.wake(connection, [case])
+    work(engine, WORKFLOW)
+    assert state(engine, case) == ("quarantined", "match.quantity")
+
+
 def refused_by_the_erp(engine: Engine) -> tuple[Order, int]:
     order = received(engine)
     change(
