@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from include.approvals import rounds
 from include.cases import store
 from include.cases.model import Reason, StepResult, Work
-from include.domain import budgets
+from include.domain.budgets import commit_all, find
 from include.domain.purchase_approval.content import contents, digests
 from include.domain.purchasing import purchasing
 
@@ -29,7 +29,7 @@ def check_budget(work: Work) -> StepResult:
             from purchase_requests where case_id = any(:ids) order by case_id"""),
         work.values,
     ).all()
-    found = budgets.find(work.connection, {row.case_id: (row.cost_centre, row.category, row.day) for row in rows})
+    found = find(work.connection, {row.case_id: (row.cost_centre, row.category, row.day) for row in rows})
     result = StepResult()
     checked = []
     for row in rows:
@@ -75,7 +75,7 @@ def commit(work: Work) -> StepResult:
             where case_id = any(:ids) order by case_id"""),
         {"ids": good},
     ).all()
-    committed = budgets.commit_all(
+    committed = commit_all(
         connection, [(row.case_id, row.budget_id, row.amount, bool(row.over_budget)) for row in rows]
     )
     short = [case_id for case_id in good if not committed[case_id]]

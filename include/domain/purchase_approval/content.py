@@ -21,7 +21,8 @@ from include.domain.purchasing import purchasing
 _REQUESTS = """
     select case_id, number, requester, entered_by, department, cost_centre, category, supplier, supplier_name,
            supplier_email, supplier_country, supplier_state, currency, net, tax, gross, company_currency, rate,
-           rate_day, amount, routed_amount, needed_by, justification, attachments, risk, duplicate_of, split_with, over_budget
+           rate_day, amount, routed_amount, needed_by, justification, attachments, risk, duplicate_of, split_with,
+           over_budget
     from purchase_requests where case_id = any(:ids) order by case_id"""
 _LINES = """
     select case_id, line, item, description, quantity, unit, unit_price, tax_rate, net, tax, account

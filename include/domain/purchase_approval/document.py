@@ -67,7 +67,7 @@ def pdf(order: Order) -> bytes:
 
 
 def _text(page: FPDF, content: str, *, size: float = 10, style: str = "", align: Align = Align.L) -> None:
-    page.set_font(SANS, style, size)  # type: ignore[arg-type]  # the library names the styles one by one
+    page.set_font(SANS, style, size)
     page.multi_cell(0, None, content, align=align, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
 

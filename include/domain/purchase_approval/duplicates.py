@@ -113,7 +113,7 @@ def split(connection: Connection, case_ids: Sequence[int]) -> dict[int, tuple[li
         {"ids": list(found)},
     ).mappings()
     parts: dict[int, tuple[list[int], Decimal]] = {}
-    for request in requests:
+    for request in map(dict, requests):
         others, amount = found[request["case_id"]]
         total = request["amount"] + amount
         if _asked(request, total) != _asked(request, request["amount"]):

@@ -43,7 +43,7 @@ def observed(requests: pd.DataFrame, lines: pd.DataFrame, now: pd.Timestamp) -> 
     frame = requests.reset_index(drop=True)
     known, who = purchasing(), people()
     of_case = {case_id: group.to_dict("records") for case_id, group in lines.groupby("case_id")}
-    rows: list[dict[str, Any]] = frame.to_dict("records")
+    rows: list[dict[Any, Any]] = frame.to_dict("records")
 
     def column(rule: Any) -> pd.Series[Any]:
         return pd.Series([rule(row) for row in rows], dtype=object)
@@ -51,7 +51,7 @@ def observed(requests: pd.DataFrame, lines: pd.DataFrame, now: pd.Timestamp) -> 
     def person(row: dict[str, Any]) -> Any:
         return who.by_id.get(row["requester"])
 
-    def lines_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    def lines_of(row: dict[str, Any]) -> list[dict[Any, Any]]:
         return of_case.get(row["case_id"], [])
 
     frame["requester_is_known"] = column(lambda row: person(row) is not None)
@@ -107,7 +107,7 @@ def adds_up(row: dict[str, Any], lines: int) -> bool:
     return bool(abs(row["claimed_gross"] - row["gross"]) <= smallest * max(lines, 1))
 
 
-def _numbers(lines: Sequence[dict[str, Any]], holds: Any) -> str | None:
+def _numbers(lines: Sequence[dict[Any, Any]], holds: Any) -> str | None:
     """The numbers of the lines for which a rule does not hold, for people; None where it holds for all."""
     wrong = [str(line["line"]) for line in lines if not holds(line)]
     if not wrong:

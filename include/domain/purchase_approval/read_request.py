@@ -17,12 +17,13 @@ from sqlalchemy import Connection, text
 
 from include.approvals.people import people
 from include.cases.model import Reason, StepResult, Work
-from include.data import money, rates
+from include.data import money
 from include.data.frames import copy_rows
 from include.data.normalise.email import email
 from include.data.normalise.places import country
 from include.data.normalise.text import fold, given, paragraphs, storable
 from include.data.normalise.values import moment
+from include.data.rates import rates
 from include.domain.purchasing import purchasing
 from include.intake.received import Received, received
 
@@ -278,7 +279,7 @@ def _key_of(name: str | None) -> str | None:
 def _convert(connection: Connection, requests: Mapping[int, Request], result: StepResult) -> None:
     """Give every request its value in the company's currency, at the rate of the day on which it was made."""
     wanted = {request.wanted_rate for request in requests.values()} - {None}
-    found = rates.rates(connection, sorted(each for each in wanted if each is not None))
+    found = rates(connection, sorted(each for each in wanted if each is not None))
     for case_id, request in requests.items():
         if request.wanted_rate is None:
             continue

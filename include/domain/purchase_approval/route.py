@@ -40,7 +40,7 @@ def route(work: Work, known: Matrix | None = None) -> StepResult:
             }
         )
         events[case_id] = {
-            "rules": [stage.rule for stage in routing.stages] or [routing.by_rule],
+            "rules": [stage.rule for stage in routing.stages] or [str(routing.by_rule)],
             "policy": routing.policy,
             "digest": content.digest,
         }

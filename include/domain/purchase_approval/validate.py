@@ -51,7 +51,7 @@ def validate(work: Work) -> StepResult:
 
 def preload() -> None:
     """Pay for imports, the suite and page templates once, in the process whose children run this step."""
-    nobody = {
+    nobody: dict[str, object] = {
         **dict.fromkeys(("requester", "department", "cost_centre", "category", "supplier")),
         **dict.fromkeys(("supplier_name", "supplier_state", "currency", "claimed_gross", "needed_by", "risk")),
         **{"case_id": 0, "net": Decimal(0), "gross": Decimal(0), "justification": None, "attachments": []},
