@@ -67,7 +67,7 @@ def test_an_unknown_key_is_named(folder):
 
 def test_a_missing_owner_is_asked_for_with_the_teams_there_are(folder):
     message = spoil(folder, lambda content: content["steps"][6].pop("owner"))
-    assert "steps 'assign' → owner: the owner is missing; write `owner:` and one of: customer_success" in message
+    assert "steps 'assign' → owner: the owner is missing; write `owner:` and one of: accounts_payable" in message
 
 
 def test_an_unknown_team_is_refused(folder):
