@@ -14,7 +14,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from include.runtime import health, local
+from include.runtime import health, local, tryton
 from include.runtime.demo import demo
 from include.runtime.environment import USER, Home, RuntimeProblem
 from include.runtime.supervision import Supervisor, leftovers
@@ -31,12 +31,15 @@ def _address(home: Home) -> None:
     console.print(f"\n  Airflow   [bold]{home.url}[/bold]")
     console.print(f"  User      [bold]{USER}[/bold]")
     console.print(f"  Password  [bold]{local.admin_password(home)}[/bold]")
+    console.print(
+        f"  Approvers [bold]maria.keller[/bold] and the others of people.yaml, all with [bold]{local.people_password(home)}[/bold]"
+    )
     console.print("  Stop it   [bold]make down[/bold]\n")
 
 
-def _up(home: Home, _: argparse.Namespace) -> int:
+def _up(home: Home, arguments: argparse.Namespace) -> int:
     start = time.monotonic()
-    local.up(home, _say)
+    local.up(home, _say, erp=arguments.erp)
     _say(f"Waybill is up ({time.monotonic() - start:.0f} s)")
     _address(home)
     return 0
@@ -49,7 +52,7 @@ def _down(home: Home, _: argparse.Namespace) -> int:
 
 
 def _demo(home: Home, arguments: argparse.Namespace) -> int:
-    local.up(home, _say)
+    local.up(home, _say, erp=arguments.erp)
     balanced = demo(home, console, leads=arguments.leads, seconds=arguments.seconds)
     _address(home)
     return 0 if balanced else 1
@@ -111,12 +114,15 @@ def parser() -> argparse.ArgumentParser:
         description="Waybill on one machine; WAYBILL_HOME (.waybill) is its folder and WAYBILL_PORT (8080) its port.",
     )
     commands = top.add_subparsers(required=True, metavar="command")
-    commands.add_parser("up", help="start everything, and wait until it is healthy").set_defaults(act=_up)
+    up = commands.add_parser("up", help="start everything, and wait until it is healthy")
+    up.set_defaults(act=_up)
     commands.add_parser("down", help="stop everything; the data stays").set_defaults(act=_down)
     demo = commands.add_parser("demo", help="start everything, send sample leads, and show what became of them")
     demo.add_argument("--leads", type=int, default=60, help="how many sample leads (default 60)")
     demo.add_argument("--seconds", type=float, default=120, help="how long they may take (default 120)")
     demo.set_defaults(act=_demo)
+    for command in (up, demo):
+        command.add_argument("--erp", choices=tryton.CHOICES, help="with a real Tryton, or without; else as before")
     commands.add_parser("status", help="say what runs, and how it is").set_defaults(act=_status)
     logs = commands.add_parser("logs", help="show the logs of the processes")
     logs.add_argument(

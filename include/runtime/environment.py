@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from include.approvals.people import people
 from include.intake.sources import secret_variables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -144,6 +145,9 @@ def _makers() -> dict[str, Callable[[], str]]:
         "AIRFLOW__API__SECRET_KEY": _token,
         "AIRFLOW__API_AUTH__JWT_SECRET": _token,
         "WAYBILL_ADMIN_PASSWORD": _password,
+        "WAYBILL_PEOPLE_PASSWORD": _password,
+        "WAYBILL_TRYTON_PASSWORD": _password,
+        "WAYBILL_TRYTON_ADMIN_PASSWORD": _password,
         "WAYBILL_SECRET_KEY": _fernet_key,
         **dict.fromkeys(secret_variables(), _signing_secret),
     }
@@ -175,9 +179,10 @@ def environment(home: Home, *, waybill_url: str, airflow_url: str) -> dict[str, 
     generated = keys(home)
     password = os.environ.get("WAYBILL_ADMIN_PASSWORD") or generated["WAYBILL_ADMIN_PASSWORD"]
     passwords = home.airflow / "passwords.json"
-    write_private(passwords, json.dumps({USER: password}) + "\n")
+    accounts = dict.fromkeys(_accounts(), generated["WAYBILL_PEOPLE_PASSWORD"]) | {USER: password}
+    write_private(passwords, json.dumps(accounts) + "\n")
     settings = {
-        **{name: value for name, value in generated.items() if name != "WAYBILL_ADMIN_PASSWORD"},
+        **{name: value for name, value in generated.items() if not name.endswith("_PASSWORD")},
         "WAYBILL_DATABASE_URL": waybill_url,
         "WAYBILL_ENVIRONMENT": "development",
         "WAYBILL_IMPORT_FOLDER": str(home.imports),
@@ -193,6 +198,11 @@ def environment(home: Home, *, waybill_url: str, airflow_url: str) -> dict[str, 
 
 # What a local Waybill cannot let the outside decide, or `make down` would not find what `make up` started.
 FIXED = ("AIRFLOW_HOME", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME", "WAYBILL_ADMIN_PASSWORD", "WAYBILL_PRELOAD")
+
+
+def _accounts() -> list[str]:
+    """The accounts of the people who approve, so that each can be tried; a deployment has its own users."""
+    return sorted(person.airflow for person in people().by_id.values() if person.airflow and person.airflow != USER)
 
 
 def _fixed(home: Home) -> dict[str, str]:
@@ -223,8 +233,12 @@ def _airflow_settings(home: Home, airflow_url: str, passwords: Path) -> dict[str
         # In safe mode Airflow passes over a file, without a word, that does not happen to say both "dag" and "airflow".
         "AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        # The first reading of a file on a busy laptop, in s.
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{home.url}/execution/",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+            [f"{USER}:admin", *(f"{account}:user" for account in _accounts())]
+        ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": sync_url,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": async_url,

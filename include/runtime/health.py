@@ -41,13 +41,13 @@ def is_healthy(found: dict[str, str]) -> bool:
     return all(found.get(name) == "healthy" for name in ("metadatabase", "scheduler", "dag_processor", "triggerer"))
 
 
-def client(home: Home, password: str) -> httpx.Client:
-    """Return a client of Airflow's REST API, signed in as the admin.
+def client(home: Home, password: str, user: str = USER) -> httpx.Client:
+    """Return a client of Airflow's REST API, signed in as `user`.
 
     :raises httpx.HTTPError: when the API server does not answer or refuses.
     """
     with httpx.Client(base_url=home.url, timeout=30, transport=httpx.HTTPTransport(retries=3)) as door:
-        answer = door.post("/auth/token", json={"username": USER, "password": password})
+        answer = door.post("/auth/token", json={"username": user, "password": password})
     token = answer.raise_for_status().json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
     return httpx.Client(base_url=home.url, timeout=30, transport=httpx.HTTPTransport(retries=3), headers=headers)

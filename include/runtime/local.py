@@ -19,7 +19,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.data.database import migrate
-from include.runtime import embedded_postgres, health
+from include.runtime import embedded_postgres, health, tryton
 from include.runtime.environment import REPOSITORY, Home, RuntimeProblem, environment, keys
 from include.runtime.supervision import (
     POSTGRES,
@@ -36,7 +36,8 @@ HEALTH_SECONDS = 300.0
 
 def settings(home: Home) -> dict[str, str]:
     """Return the environment of this home's processes."""
-    return environment(
+    erp = {tryton.CONNECTION: tryton.of_home(home).connection()} if tryton.chosen(home) else {}
+    return erp | environment(
         home,
         waybill_url=embedded_postgres.url(home, "waybill"),
         airflow_url=embedded_postgres.url(home, "airflow"),
@@ -51,7 +52,11 @@ def needs_embedded_server() -> bool:
 def start_database(home: Home, say: Say) -> None:
     """Start the supervisor and the embedded server under it, ready to take connections."""
     supervisor = Supervisor(home)
-    programs = [*([postgres_program(home)] if needs_embedded_server() else []), *airflow_programs()]
+    programs = [
+        *([postgres_program(home)] if needs_embedded_server() else []),
+        *([tryton.program(home)] if tryton.chosen(home) else []),
+        *airflow_programs(),
+    ]
     if not supervisor.alive():
         left = sweep(home)
         if left:
@@ -65,9 +70,10 @@ def start_database(home: Home, say: Say) -> None:
         embedded_postgres.wait_until_ready(home)
 
 
-def up(home: Home, say: Say) -> None:
+def up(home: Home, say: Say, *, erp: str | None = None) -> None:
     """Bring everything up and wait until it is healthy; what runs already is left alone.
 
+    :param erp: `tryton` for a real ERP beside it, `builtin` for none; as it was before when None.
     :raises RuntimeProblem: with what a person should do.
     """
     home.create()
@@ -75,6 +81,9 @@ def up(home: Home, say: Say) -> None:
         supervisor = Supervisor(home)
         names = [program.name for program in airflow_programs()]
         states = supervisor.states()
+        tryton.choose(home, erp)
+        if tryton.chosen(home):
+            tryton.install(say)
         running = bool(states) and states["api-server"]["statename"] == "RUNNING"
         began = datetime.min.replace(tzinfo=UTC) if running else datetime.now(UTC)
         if not running:
@@ -83,6 +92,9 @@ def up(home: Home, say: Say) -> None:
         if not running:
             say("Bringing the databases up to date")
             _migrate(home)
+        if tryton.chosen(home):
+            tryton.start(home, settings(home)["WAYBILL_DATABASE_URL"], say)
+        if not running:
             say("Starting Airflow")
         supervisor.ensure_running(names)
         _wait_for_health(home, supervisor, began)
@@ -170,7 +182,7 @@ def _wait_for_health(home: Home, supervisor: Supervisor, began: datetime) -> Non
             {
                 name.replace("-", "_"): info["start"]
                 for name, info in states.items()
-                if name not in (POSTGRES, "api-server")
+                if name not in (POSTGRES, tryton.PROGRAM, "api-server")
             },
         )
         if found and not warm:
@@ -216,3 +228,8 @@ def _refuse_dead_program(home: Home, supervisor: Supervisor) -> None:
 def admin_password(home: Home) -> str:
     """Return the password of the UI's user."""
     return os.environ.get("WAYBILL_ADMIN_PASSWORD") or keys(home)["WAYBILL_ADMIN_PASSWORD"]
+
+
+def people_password(home: Home) -> str:
+    """Return the password that all of the people of people.yaml have on this machine."""
+    return keys(home)["WAYBILL_PEOPLE_PASSWORD"]

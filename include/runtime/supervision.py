@@ -48,7 +48,8 @@ def airflow_programs() -> list[Program]:
         Program("api-server", [*airflow, "api-server"], priority=10),
         # Tasks are forked from the scheduler, so it is the one to load heavy libraries.
         Program("scheduler", [*airflow, "scheduler", "--skip-serve-logs"], {"WAYBILL_PRELOAD": preload}),
-        Program("dag-processor", [*airflow, "dag-processor"]),
+        # DAG files are read in forks of the processor; its own rules it must not keep, or an edit would not count.
+        Program("dag-processor", [*airflow, "dag-processor"], {"WAYBILL_PRELOAD": "libraries"}),
         Program("triggerer", [*airflow, "triggerer", "--skip-serve-logs"]),
     ]
 
@@ -245,7 +246,7 @@ def _is_airflow(process: psutil.Process) -> bool:
         words = " ".join(process.cmdline())
     except psutil.Error:
         return False
-    return "airflow" in words or "supervisor.supervisord" in words or "multiprocessing" in words
+    return any(name in words for name in ("airflow", "supervisor.supervisord", "multiprocessing", "trytond"))
 
 
 def end_orphaned_workers(home: Home) -> int:

@@ -9,15 +9,24 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator
+from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator, Param, chain
 
+from include.approvals.policy import MOST_STAGES
 from include.cases.model import Step
 from include.cases.store import LEASE, put_back_run
 from include.contracts.generate import dag_documentation
 from include.contracts.registry import contract
 from include.data.database import engine
 from include.integrations.steps import Plan
+from waybill.approvals import QUESTION_TASK, stage_task
 from waybill.notifiers import deadline, on_run_failure, on_run_success, on_task_failure
+from waybill.operators.approvals import (
+    COMMENT,
+    ApprovalStepOperator,
+    AskRequesterOperator,
+    AskStageOperator,
+    ConcludeRoundOperator,
+)
 from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator
 from waybill.operators.effects import EffectStepOperator
 from waybill.triggers import PendingCasesTrigger
@@ -81,6 +90,42 @@ def workflow_dag(
     )
 
 
+MOST_ROUNDS = 20_000
+"""Rounds of one workflow that may wait at once; a waiting run costs no worker."""
+LONGEST_ROUND = timedelta(days=30)
+"""After this a round that is still asked is a case for its owner, whatever its stages' clocks say."""
+
+
+def decision_dag(dag_id: str, workflow: str, *, purpose: str) -> DAG:
+    """Return the DAG whose runs ask rounds of approval of `workflow`: stage after stage, then the conclusion.
+
+    Its runs are started by the step `approve`. A question to the requester ends the stages; a further run goes on
+    after the answer, since a task that was answered cannot show anything new.
+    """
+    with workflow_dag(
+        dag_id,
+        workflow,
+        schedule=None,
+        purpose=purpose,
+        max_active_runs=MOST_ROUNDS,
+        deadline_after=LONGEST_ROUND,
+        params={
+            "round_id": Param(
+                None, type=["null", "integer"], title="Round", description="Set by the step that asks; not by hand."
+            )
+        },
+    ) as dag:
+        always: dict[str, Any] = {"trigger_rule": "none_failed"}
+        asks = {**always, "params": COMMENT}
+        stages = [
+            AskStageOperator(task_id=stage_task(n), stage=n, task_display_name=f"Stage {n}", **asks)
+            for n in range(1, MOST_STAGES + 1)
+        ]
+        question = AskRequesterOperator(task_id=QUESTION_TASK, task_display_name="Question", **asks)
+        chain(*stages, question, ConcludeRoundOperator(task_id="conclude", task_display_name="Conclude", **always))
+    return dag
+
+
 def put_back_cases(context: Mapping[str, Any]) -> None:
     """Make what a failed run held claimable at once, instead of when its lease runs out."""
     workflow = next(tag.removeprefix("workflow:") for tag in context["dag"].tags if tag.startswith("workflow:"))
@@ -102,6 +147,10 @@ class CaseSteps:
     def effects(self, step: str, plan: Plan, *, system: str) -> None:
         """Add a step whose effects go to `system`."""
         self._add(EffectStepOperator(plan=plan, system=system, **self._common(step)))
+
+    def approval(self, step: str, rule: Step, *, decision_dag: str) -> None:
+        """Add a step at which people decide; each round is asked in a run of `decision_dag`."""
+        self._add(ApprovalStepOperator(step=rule, decision_dag=decision_dag, **self._common(step)))
 
     def _common(self, step: str) -> dict[str, Any]:
         declared = contract(self._workflow).step(step)

@@ -5,7 +5,8 @@ A role `crm` is connected by an Airflow connection `waybill_crm`; its type says 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from airflow.sdk import Connection
@@ -48,6 +49,17 @@ def provider(role: str) -> Provider:
             f"the role {role} can be one of: {', '.join(connected.get(role, {})) or 'none but the built-in'}"
         )
     return connected[role][connection.conn_type](connection_id)
+
+
+@contextmanager
+def closing_provider(role: str) -> Iterator[Provider]:
+    """Give the provider of `role` for a block, and let it end its session and connections, where it has any."""
+    found = provider(role)
+    try:
+        yield found
+    finally:
+        if close := getattr(found, "close", None):
+            close()
 
 
 def _connected() -> dict[str, dict[str, Callable[[str], Provider]]]:

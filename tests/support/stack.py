@@ -65,7 +65,8 @@ class Waybill:
 
     def send(self, bodies: list[dict[str, Any]], source: str = "website", ids: list[str] | None = None) -> list[Any]:
         """Post the bodies as signed webhooks; return the answers."""
-        secret = self.settings[f"WAYBILL_SECRET_{source.upper()}"]
+        name = source.upper().replace("-", "_")
+        secret = self.settings[f"WAYBILL_SECRET_{name}"]
         sender = Sender(f"{self.home.url}/intake", source, secret)
         parcels = [parcel(body, ids[place] if ids else None) for place, body in enumerate(bodies)]
         return list(asyncio.run(sender.send(parcels)))

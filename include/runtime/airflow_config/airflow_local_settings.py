@@ -1,12 +1,14 @@
 """Airflow imports this when it starts: the scheduler clears up after one that was killed, and loads heavy libraries
 
-once, for tasks fork from it. It changes no setting and sets no policy; without WAYBILL_PRELOAD it does nothing.
+once, for tasks fork from it; so does the DAG processor. It changes no setting and sets no policy; without
+WAYBILL_PRELOAD it does nothing.
 """
 
 import importlib
 import logging
 import os
 import pkgutil
+import sys
 from collections.abc import Iterator
 
 __all__: list[str] = []
@@ -43,6 +45,7 @@ MODULES = (
 # Waybill's own packages: with them loaded, a task starts in half the time; an edited rule counts from the next start.
 # WAYBILL_PRELOAD=libraries leaves them out, for whoever is editing rules.
 PACKAGES = (
+    "include.approvals",
     "include.cases",
     "include.contracts",
     "include.data.matching",
@@ -91,5 +94,6 @@ def _end_orphans() -> None:
 
 
 if os.environ.get("WAYBILL_PRELOAD"):
-    _end_orphans()
+    if "scheduler" in sys.argv:
+        _end_orphans()
     _preload()

@@ -11,7 +11,7 @@ from include.environment import current
 from include.integrations.steps import Plan, run_effect_step
 from include.integrations.systems import Mode
 from waybill.operators.cases import _ClaimedOperator
-from waybill.systems import provider
+from waybill.systems import closing_provider
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,12 +34,7 @@ class EffectStepOperator(_ClaimedOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """Plan, deliver, and move the cases by what came of it."""
-        tally = run_effect_step(
-            engine(),
-            self.position(context),
-            self.plan,
-            provider(self.system),
-            system=self.system,
-            mode=Mode(current().effect_mode),
-        )
+        mode = Mode(current().effect_mode)
+        with closing_provider(self.system) as found:
+            tally = run_effect_step(engine(), self.position(context), self.plan, found, system=self.system, mode=mode)
         return asdict(tally)

@@ -1,0 +1,181 @@
+"""Purchases that wait for people while parts are killed and Slack is away: every decision counts, once."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from include.approvals.answers import Sender, give
+from include.integrations.systems import Mode
+from include.runtime import embedded_postgres
+from tests.standins import slack
+from tests.standins.slack import Slack
+from tests.support.buying import DECISIONS, Buying
+from tests.support.faults import eventually, kill_program
+from tests.support.stack import start_waybill, stop_waybill
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
+
+SIGNING_SECRET = secrets.token_hex(16)
+
+
+@dataclass
+class World:
+    """A Waybill with Slack as its chat."""
+
+    slack: Slack
+    buying: Buying = field(init=False)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """A Waybill that these tests may break; its chat is Slack's stand-in."""
+    with slack.slack_standin() as chat:
+        connected = World(chat)
+        connection = {"conn_type": "slack", "password": slack.TOKEN, "extra": {"base_url": chat.api}}
+        waybill = start_waybill(
+            AIRFLOW_CONN_WAYBILL_CHAT=json.dumps(connection),
+            WAYBILL_SLACK_SIGNING_SECRET=SIGNING_SECRET,
+            WAYBILL_SLACK_RESPONSE_HOST="127.0.0.1",
+        )
+        connected.buying = Buying(waybill)
+        connected.buying.prepare()
+        yield connected
+        connected.buying.desk.close()
+        stop_waybill(waybill)
+
+
+def assert_ordered_once(buying: Buying, case: int) -> None:
+    """Fail unless the case has one order, at the ERP as well, and one decision."""
+    buying.reaches(case, "receive", seconds=120)
+    waybill = buying.waybill
+    assert waybill.one("select count(*) from purchase_orders where case_id = :id", id=case) == 1
+    assert waybill.one("select count(*) from erp_purchase_orders where key = :key", key=buying.order(case)) == 1
+    assert (
+        waybill.rows("select * from effects where case_id = :id and step = 'order' and state <> 'sent'", id=case) == []
+    )
+    decisions = """select count(*) from approval_decisions d join approval_rounds r on r.id = d.round_id
+                   where r.case_id = :id and d.answer = 'approve'"""
+    assert waybill.one(decisions, id=case) == 1
+    waybill.assert_balanced()
+
+
+@pytest.mark.parametrize("program", ["scheduler", "api-server", "triggerer"])
+def test_a_request_waits_on_when_a_part_of_airflow_is_killed(world: World, program: str) -> None:
+    buying = world.buying
+    case = buying.request(price=f"{2_000 + len(program)}.00")
+    run = buying.asked(case)
+    kill_program(buying.waybill, program)
+    buying.waybill.wait_until(lambda: buying.answer("maria.keller", run, "approve").status_code == 200, 60, 1)
+    assert_ordered_once(buying, case)
+
+
+def test_a_request_waits_on_when_postgresql_is_killed(world: World) -> None:
+    buying = world.buying
+    case = buying.request(price="2100.00")
+    run = buying.asked(case)
+    home = buying.waybill.home
+    server = embedded_postgres.running(home)
+    assert server is not None
+    server.kill()
+    answered = eventually(lambda: buying.answer("maria.keller", run, "approve").status_code in (200, 409))
+    buying.waybill.wait_until(lambda: _quiet(answered), 120, 1)
+    assert_ordered_once(buying, case)
+
+
+def _quiet(check: Any) -> Any:
+    """An answer, or None while the API server cannot be reached."""
+    try:
+        return check()
+    except httpx.HTTPError:
+        return None
+
+
+def test_a_decision_counts_when_the_process_dies_before_airflow_hears_of_it(world: World) -> None:
+    buying = world.buying
+    waybill = buying.waybill
+    case = buying.request(price="2200.00")
+    run = buying.asked(case)
+    round_id = buying.round(case)["id"]
+    sender = Sender("maria.keller", "U0MARIA", "slack")
+    give(waybill.engine, round_id, sender=sender, answer="approve", comment="", mode=Mode.LIVE)
+    assert buying.task(run, "stage_1")["state"] == "awaiting_input", "nobody has told Airflow"
+    with waybill.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"update approval_rounds set closed_at = now() - interval '1 hour' where id = {int(round_id)}"
+        )
+    waybill.finish("waybill_approvals", waybill.trigger("waybill_approvals"))
+    assert_ordered_once(buying, case)
+    waybill.finish(DECISIONS, run)
+
+
+def test_slack_is_away_while_a_request_is_parked(world: World) -> None:
+    buying = world.buying
+    world.slack.down = True
+    case = buying.request(price="2300.00")
+    run = buying.asked(case)
+    buying.decide("maria.keller", run, "approve")
+    assert_ordered_once(buying, case)
+    world.slack.down = False
+
+
+def test_an_answer_in_slack_is_as_good_as_one_in_airflow(world: World) -> None:
+    buying = world.buying
+    case = buying.request(price="2400.00")
+    run = buying.asked(case)
+    message = buying.waybill.wait_until(lambda: world.slack.asking(case_title(buying, case), "U0MARIA"), 90)
+    answer = world.slack.press(
+        message, "approve", user="U0MARIA", url=f"{buying.waybill.home.url}/slack/interactions", secret=SIGNING_SECRET
+    )
+    assert answer.status_code == 200
+    assert_ordered_once(buying, case)
+    buying.waybill.finish(DECISIONS, run)
+    late = buying.answer("maria.keller", run, "approve")
+    assert late.status_code == 409
+    assert "by Slack" in late.json()["detail"]
+    buying.waybill.wait_until(lambda: not message.has_buttons, 90)
+
+
+def test_the_same_person_in_slack_and_in_airflow_at_the_same_instant(world: World) -> None:
+    buying = world.buying
+    case = buying.request(price="2500.00")
+    run = buying.asked(case)
+    message = buying.waybill.wait_until(lambda: world.slack.asking(case_title(buying, case), "U0MARIA"), 90)
+    buying.desk.client("maria.keller")
+
+    def in_slack() -> None:
+        world.slack.press(
+            message,
+            "approve",
+            user="U0MARIA",
+            url=f"{buying.waybill.home.url}/slack/interactions",
+            secret=SIGNING_SECRET,
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        pressed = pool.submit(in_slack)
+        answered = pool.submit(buying.answer, "maria.keller", run, "reject", comment="no")
+        pressed.result()
+        outcome = answered.result()
+    decisions = buying.waybill.rows(
+        "select answer, route from approval_decisions d join approval_rounds r on r.id = d.round_id where case_id = :id",
+        id=case,
+    )
+    assert len(decisions) == 1, decisions
+    if decisions[0]["route"] == "slack":
+        assert outcome.status_code == 409
+        assert_ordered_once(buying, case)
+    else:
+        buying.waybill.wait_until(lambda: buying.case(case)["outcome"] == "rejected", 60)
+
+
+def case_title(buying: Buying, case: int) -> str:
+    """The headline under which people are asked about a case."""
+    return str(buying.round(case)["title"])
