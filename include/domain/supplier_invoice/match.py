@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
@@ -34,6 +35,8 @@ ACCEPTED = "difference accepted"
 """The event that a person's acceptance let an invoice go on."""
 WAITS_FOR_INVOICE = "accounts_payable"
 """The team that a credit note waits for whose invoice is not booked."""
+SOON = timedelta(seconds=15)
+"""Time until a credit note looks again whose invoice is being worked on."""
 MOST_SAID = 5
 """Lines that a reason names one by one."""
 
@@ -62,12 +65,14 @@ _ORDER_LINES = """
 # what the invoices are worth that credit notes of this batch correct, and what was credited of them so far
 _CORRECTED = """
     select c.case_id, v.supplier, v.number_key, c.matched_at is not null as matched, c.net,
+           cases.state in ('pending', 'running') as under_way,
            coalesce((select sum(n.net) from supplier_invoices n
                      where n.supplier = v.supplier and n.corrects_key = v.number_key and n.kind = 'credit_note'
                        and n.matched_at is not null), 0) as credited
     from unnest(cast(:suppliers as text[]), cast(:numbers as text[])) as v(supplier, number_key)
     join supplier_invoices c on c.supplier = v.supplier and c.number_key = v.number_key and c.kind = 'invoice'
-    join supplier_invoice_numbers held on held.case_id = c.case_id"""
+    join supplier_invoice_numbers held on held.case_id = c.case_id
+    join cases on cases.id = c.case_id"""
 
 _COUNT = """
     with v as materialized (
@@ -93,6 +98,7 @@ class _Corrected:
     """An invoice that credit notes correct, and what may still be credited of it."""
 
     matched: bool
+    under_way: bool
     left: Decimal
 
 
@@ -186,7 +192,9 @@ def _corrected(connection: Connection, invoices: Iterable[Row[Any]]) -> dict[tup
         text(_CORRECTED),
         {"suppliers": [supplier for supplier, _ in wanted], "numbers": [number for _, number in wanted]},
     )
-    return {(row.supplier, row.number_key): _Corrected(row.matched, row.net - row.credited) for row in rows}
+    return {
+        (row.supplier, row.number_key): _Corrected(row.matched, row.under_way, row.net - row.credited) for row in rows
+    }
 
 
 def _by_case(verdicts: Iterable[Verdict]) -> Iterable[tuple[int, list[Verdict]]]:
@@ -210,6 +218,9 @@ def _uncorrected(invoices: Sequence[Row[Any]], corrected: Mapping[tuple[str, str
                     "corrects",
                 )
             ]
+        elif not target.matched and target.under_way:
+            # What becomes of the invoice is not known yet: whoever decides it could not wake what does not wait yet.
+            result.put_back[note.case_id] = datetime.now(UTC) + SOON
         elif not target.matched:
             result.wait[note.case_id] = WAITS_FOR_INVOICE
         elif note.net > target.left:

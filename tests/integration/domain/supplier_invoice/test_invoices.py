@@ -399,6 +399,9 @@ def test_a_credit_note_waits_for_its_invoice(engine: Engine) -> None:
     first = invoice(engine, order, number="R-200")
     note = invoice(engine, order, {"quantity": 1}, kind="credit_note", corrects="R-200")
     work(engine, WORKFLOW)
+    assert state(engine, note)[0] == "pending"
+    change(engine, "update cases set available_at = now() where id = :id", id=note)
+    work(engine, WORKFLOW)
     assert state(engine, note) == ("waiting", "accounts_payable")
     receipt(engine, order)
     work(engine, "goods_receipt")
