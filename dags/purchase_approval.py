@@ -5,7 +5,7 @@ for people, for goods or for an invoice is no run's: whoever changes what it wai
 from the step where it waited. Every task can be retried and cleared: what went on is not touched again, and an order
 that was placed is not placed again.
 
-Approvals are asked in runs of `purchase_decision`, one for each round.
+Approvals are asked in runs of `purchase_decision`, one Airflow run for each round.
 
 When it fails: the failed run's requests are put back and claimed by a later run. Nothing needs to be done unless the
 same step keeps failing; then mend the step and clear the task.

@@ -18,6 +18,14 @@ EXPECTED = {
     "lead_duplicates",
     "deal_to_client",
     "waybill_alerts",
+    "purchase_approval",
+    "purchase_change",
+    "purchase_decision",
+    "purchase_import",
+    "purchase_replay",
+    "purchase_request",
+    "purchase_summary",
+    "exchange_rates",
 }
 CARRIES_STEPS = "capture"
 
@@ -76,6 +84,7 @@ def test_every_parameter_explains_itself(dags: dict[str, Any]) -> None:
 
 def test_a_risky_dag_is_a_dry_run_by_default(dags: dict[str, Any]) -> None:
     assert dags["lead_replay"].params["dry_run"] is True
+    assert dags["purchase_replay"].params["dry_run"] is True
 
 
 def test_a_dag_file_does_nothing_when_it_is_read() -> None:
