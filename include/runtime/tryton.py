@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from pathlib import Path
 import httpx
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
@@ -186,7 +188,7 @@ def build(tryton: Tryton, server: str, engine: Engine, known: Purchasing, say: S
         connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
         connection.execute(sql.SQL("create database {} template template0 encoding 'unicode'").format(name))
         unfinished.configure()
-        _create_tables(unfinished)
+        _create_tables(unfinished, server)
         with _serving(unfinished), unfinished.client(engine, "admin") as admin:
             set_up(admin, known, login=LOGIN, password=tryton.password, today=datetime.now(UTC).date())
         final = sql.Identifier(tryton.database)
@@ -198,18 +200,43 @@ def _exists(connection: psycopg.Connection, database: str) -> bool:
     return bool(connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone())
 
 
-def _create_tables(tryton: Tryton) -> None:
-    secret = tryton.folder / "admin-password"
-    write_private(secret, tryton.admin_password.get_secret_value())
+def _create_tables(tryton: Tryton, server: str) -> None:
+    """Make the tables of the modules, which takes a minute, or take a copy of those that were made with these pins."""
+    address = make_conninfo(server, dbname=tryton.database)
+    admin = [*_script("trytond-admin"), "-c", str(tryton.configuration), "-d", tryton.database]
+    copy = _cache() / "tables.dump"
+    with _password_file(tryton, secrets.token_urlsafe(16)) as variables:  # the copy must not hold a home's password
+        if copy.exists():
+            _run([_postgres("pg_restore"), "--no-owner", "--dbname", address, str(copy)], "Tryton's tables are no use")
+        else:
+            _run(
+                [*admin, "-u", *MODULES, "--activate-dependencies", "-l", "en", "--email", "admin@localhost"],
+                "Tryton could not make its database",
+                **variables,
+            )
+            made = copy.with_suffix(f".{os.getpid()}")
+            _run(
+                [_postgres("pg_dump"), "--format", "custom", "--no-owner", "--file", str(made), "--dbname", address],
+                "Tryton's tables could not be copied",
+            )
+            made.replace(copy)
+    with _password_file(tryton, tryton.admin_password.get_secret_value()) as variables:
+        _run([*admin, "--password"], "Tryton does not take its admin's password", **variables)
+
+
+def _postgres(name: str) -> str:
+    return str(embedded_postgres.BINARIES / name)
+
+
+@contextmanager
+def _password_file(tryton: Tryton, password: str) -> Iterator[dict[str, str]]:
+    """Give a password to `trytond-admin`, in a file that is gone afterwards."""
+    path = tryton.folder / "admin-password"
+    write_private(path, password)
     try:
-        _run(
-            [*_script("trytond-admin"), "-c", str(tryton.configuration), "-d", tryton.database,
-             "-u", *MODULES, "--activate-dependencies", "-l", "en", "--email", "admin@localhost"],
-            "Tryton could not make its database",
-            TRYTONPASSFILE=str(secret),
-        )  # fmt: skip
+        yield {"TRYTONPASSFILE": str(path)}
     finally:
-        secret.unlink()
+        path.unlink()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from include.integrations.systems import Effect, Failed, Mode, Outcome, PendingE
 from include.integrations.tryton import Settings, TrytonErp
 from include.integrations.tryton.check import missing
 from include.runtime.tryton import Tryton
-from tests.support.tryton import PASSWORD, Server, make_template, proxy, serving
+from tests.support.tryton import Server, make_template, proxy, serving
 from tests.support.work import change, receive, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -490,7 +490,8 @@ def test_a_session_that_ends_is_opened_again_once(server: Server, erp: TrytonErp
         thread.join()
     assert len(outcomes) == 4
     assert server.rows("select count(*) from ir_session") == [(1,)]
-    assert PASSWORD not in repr(erp.__dict__)
+    erp.close()
+    assert server.rows("select count(*) from ir_session") == [(0,)], "it logs out"
 
 
 def test_what_a_tryton_lacks_is_said(server: Server) -> None:
@@ -513,14 +514,14 @@ def test_what_a_tryton_lacks_is_said(server: Server) -> None:
 
 def test_the_airflow_connection_leads_to_it(server: Server, database_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
     from waybill.hooks.tryton import TrytonHook
-    from waybill.systems import provider
+    from waybill.systems import closing_provider
 
     monkeypatch.setenv("WAYBILL_DATABASE_URL", database_url.render_as_string(hide_password=False))
     monkeypatch.setenv("AIRFLOW_CONN_WAYBILL_ERP", server.tryton.connection())
     assert TrytonHook("waybill_erp").test_connection() == (True, "Tryton answers, and has what Waybill needs")
-    found = provider("erp")
-    assert isinstance(found, TrytonErp)
-    assert found.read("supplier", ["nobody"]) == {}
+    with closing_provider("erp") as found:
+        assert isinstance(found, TrytonErp)
+        assert found.read("supplier", ["nobody"]) == {}
     wrong = json.loads(server.tryton.connection()) | {"password": "wrong"}
     monkeypatch.setenv("AIRFLOW_CONN_WAYBILL_ERP", json.dumps(wrong))
     good, said = TrytonHook("waybill_erp").test_connection()
