@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
 RUNTIME := $(BIN)/python -m include.runtime
+# `make demo ERP=tryton` works with a real Tryton, `ERP=builtin` without again.
+WITH_ERP := $(if $(ERP),--erp $(ERP))
 
 .PHONY: help
 help: ## Print this list
@@ -13,6 +15,7 @@ help: ## Print this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
+	@echo "ERP=tryton runs a real ERP beside it; ERP=builtin goes back to the built-in one."
 	@echo "WAYBILL_PORT chooses another port than 8080; WAYBILL_HOME another folder than .waybill."
 
 .PHONY: install
@@ -21,11 +24,11 @@ install:
 
 .PHONY: demo
 demo: install ## Start everything, send sample leads, show what became of them; it stays up
-	@$(RUNTIME) demo
+	@$(RUNTIME) demo $(WITH_ERP)
 
 .PHONY: up
 up: install ## Start everything without the samples, and say where it answers
-	@$(RUNTIME) up
+	@$(RUNTIME) up $(WITH_ERP)
 
 .PHONY: down
 down: ## Stop all that was started; the data stays
