@@ -1,8 +1,8 @@
 """Ask those who must approve a purchase: one run for each round of a request.
 
-Each stage is a task that waits for people without a worker; answer it under Airflow's **Required actions**, in Slack, or
-by the API. Reminders, escalation and expiry happen by themselves. Only Waybill's own record of decisions counts: marking
-a task as a success approves nothing, and clearing it asks again.
+Each stage is a task that waits for people without a worker; answer it under Airflow's **Required actions**, in Slack,
+or by the API. Reminders, escalation and expiry happen by themselves. Only Waybill's own record of decisions counts:
+marking a task as a success approves nothing, and clearing it asks again.
 
 A request whose content changes is asked again in a new round, and so in a new run; the old one ends.
 """

@@ -390,9 +390,7 @@ def discard(engine: Engine, case_ids: Sequence[int], *, reason: str, actor: str,
 
 def lock(connection: Connection, case_ids: Sequence[int]) -> None:
     """Hold cases until the transaction ends, in one order for everybody; whoever works on one is waited for."""
-    connection.execute(
-        text("select 1 from cases where id = any(:ids) order by id for update"), {"ids": list(case_ids)}
-    )
+    connection.execute(text("select 1 from cases where id = any(:ids) order by id for update"), {"ids": list(case_ids)})
 
 
 def wake(connection: Connection, case_ids: Sequence[int]) -> int:
