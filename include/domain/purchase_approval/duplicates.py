@@ -21,14 +21,18 @@ from include.domain.purchase_approval.facts import facts, matrix
 from include.domain.purchasing import purchasing
 
 _TWICE = """
-    with contents as (
+    with batch as (
+        select array_agg(supplier) as suppliers, min(requested_at) - :window as since,
+               max(requested_at) + :window as until
+        from purchase_requests where case_id = any(:ids)
+    ), contents as (
         select r.case_id, r.supplier, r.currency, r.gross, r.requested_at, c.state, c.outcome,
                (select jsonb_agg(jsonb_build_array(l.item, lower(l.description), trim_scale(l.quantity),
                                                    trim_scale(l.unit_price))
                                  order by l.item, lower(l.description), l.quantity, l.unit_price)
                 from purchase_lines l where l.case_id = r.case_id) as lines
-        from purchase_requests r join cases c on c.id = r.case_id
-        where r.supplier in (select supplier from purchase_requests where case_id = any(:ids))
+        from purchase_requests r join cases c on c.id = r.case_id, batch
+        where r.supplier = any(batch.suppliers) and r.requested_at between batch.since and batch.until
     )
     select new.case_id, max(old.case_id) as same
     from contents new join contents old

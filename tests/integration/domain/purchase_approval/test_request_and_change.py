@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from include.approvals import rounds
 from include.approvals.decisions import Refused
+from include.domain.purchase_approval import explain
 from include.domain.purchase_approval.change import ChangeRefused, change
 from include.domain.purchase_approval.request import FormRefused, submit
 from tests.support.purchases import (
@@ -185,3 +186,19 @@ def test_a_change_while_it_is_set_aside_releases_it(engine: Engine) -> None:
     approved(engine, a)
     run(engine)
     assert case(engine, a)[1] == "receive"
+
+
+def test_the_command_explains_a_request_that_is_stored(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = add(engine, request("600"), request("600", cost_centre="9999"))
+    run(engine)
+    monkeypatch.setattr(explain, "engine", lambda: engine)
+    assert explain.main(["--request", f"PR-{a}"]) == 0
+    told = capsys.readouterr().out
+    assert "Anna Schmidt asks for 1,200.00 EUR" in told
+    assert "Stage 1: Maria Keller" in told
+    assert explain.main(["--request", f"PR-{b}"]) == 1
+    assert "cannot be routed yet" in capsys.readouterr().err
+    assert explain.main(["--request", "PR-999"]) == 1
+    assert "there is no request PR-999" in capsys.readouterr().err
