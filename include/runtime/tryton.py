@@ -221,7 +221,7 @@ def _create_tables(tryton: Tryton, server: str) -> None:
             )
             made.replace(copy)
     with _password_file(tryton, tryton.admin_password.get_secret_value()) as variables:
-        _run([*admin, "--password"], "Tryton does not take its admin's password", **variables)
+        _run([*admin, "--password", "--administrator"], "Tryton does not take its admin's password", **variables)
 
 
 def _postgres(name: str) -> str:
