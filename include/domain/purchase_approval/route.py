@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from include.approvals import policy
-from include.approvals.people import People, people
+from include.approvals.people import People, Person, people
 from include.approvals.policy import Matrix, Routing, StagePlan, Unroutable
 from include.cases import store
 from include.cases.model import Reason, StepResult, Work
@@ -67,15 +67,22 @@ def routed(request: Mapping[str, Any], known: Matrix, who: People) -> Routing:
     routing = policy.route(known, facts(request, request["routed_amount"]), requester, who)
     if entered_by is None or entered_by == requester:
         return routing
-    return replace(routing, stages=tuple(_without(stage, entered_by, requester, who) for stage in routing.stages))
+    return replace(
+        routing,
+        stages=tuple(_without(stage, entered_by, (requester, known.otherwise), who) for stage in routing.stages),
+    )
 
 
-def _without(stage: StagePlan, entered_by: str, requester: str, who: People) -> StagePlan:
+def _without(stage: StagePlan, entered_by: str, asked: tuple[str, str | None], who: People) -> StagePlan:
     """The same stage with the next in line in the place of whoever typed the request in."""
     if entered_by not in stage.seats:
         return stage
     seats = [seat for seat in stage.seats if seat != entered_by]
-    standing_in = who.next_in_line(entered_by, {requester, *seats})
+    requester, otherwise = asked
+    not_these = {requester, entered_by, *seats}
+    standing_in = who.next_in_line(entered_by, not_these)
+    if standing_in is None:
+        standing_in = next((each for each in _left(otherwise, who) if each.decides and each.id not in not_these), None)
     if standing_in is None and len(seats) < stage.needed:
         raise Unroutable(
             "approver.missing", f"{who.name(entered_by)} typed the request in, and nobody is above to decide instead"
@@ -86,6 +93,12 @@ def _without(stage: StagePlan, entered_by: str, requester: str, who: People) -> 
     seats.insert(place, standing_in.id)
     why = f"{stage.why}; {standing_in.name} takes the place of {who.name(entered_by)}, who typed the request in"
     return replace(stage, seats=tuple(seats), why=why)
+
+
+def _left(otherwise: str | None, who: People) -> list[Person]:
+    """Whom the matrix asks where the line of managers ends."""
+    kind, _, name = (otherwise or "").partition(":")
+    return who.holders(name) if kind == "role" else [person for person in who if kind == "person" and person.id == name]
 
 
 def unroutable(error: Unroutable) -> Reason:

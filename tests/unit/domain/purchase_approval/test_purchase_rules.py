@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from include.approvals.people import people
+from include.approvals.policy import Unroutable
 from include.domain.purchase_approval import explain
 from include.domain.purchase_approval.content import Content
 from include.domain.purchase_approval.document import pdf
@@ -146,7 +147,13 @@ def test_neither_the_requester_nor_whoever_typed_it_in_is_ever_asked(
         **{"requester": requester, "entered_by": entered_by, "routed_amount": amount, "cost_centre": centre},
         **{"category": category, "supplier_state": "new" if new else "active", "over_budget": over, "risk": risk},
     }
-    routing = routed(request, matrix(), people())
+    try:
+        routing = routed(request, matrix(), people())
+    except Unroutable:  # too few are left at the top when one asks and another types: a person must sort it out
+        board = {person.id for person in people().holders("board")}
+        if not {requester, entered_by} <= board:
+            raise
+        return
     for stage in routing.stages:
         assert requester not in stage.seats
         assert entered_by not in stage.seats
