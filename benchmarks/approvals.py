@@ -134,8 +134,8 @@ def run(waiting: int = WAITING) -> list[Figures]:
 def table(measured: list[Figures]) -> str:
     """Return the results as Markdown."""
     lines = [
-        "| waiting | webhooks to waiting s | requests/s | to parked in Airflow s | idle memory MB | tasks running | small run s"
-        " | scheduler, cores | answer to resumed s | answer to ordered s |",
+        "| waiting | webhooks to waiting s | requests/s | to parked in Airflow s | idle memory MB | tasks running "
+        "| small run s | scheduler, cores | answer to resumed s | answer to ordered s |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in measured:
@@ -150,9 +150,10 @@ def table(measured: list[Figures]) -> str:
     slow = statistics.median(many.to_answered)
     lines += [
         "",
-        f"{many.waiting:,} waiting requests take {more:+,.0f} MB (aim: under {AIM_MB} MB: {_verdict(more < AIM_MB)}) and "
-        f"{many.workers} workers (aim: none: {_verdict(many.workers == 0)}); an answer resumes its run in {slow:.2f} s "
-        f"(aim {AIM_ANSWER:g} s: {_verdict(slow <= AIM_ANSWER)}). Medians of {len(many.to_answered)}, and the longest.",
+        f"{many.waiting:,} waiting requests take {more:+,.0f} MB (aim: under {AIM_MB} MB: {_verdict(more < AIM_MB)}) "
+        f"and {many.workers} workers (aim: none: {_verdict(many.workers == 0)}); an answer resumes its run "
+        f"in {slow:.2f} s "
+        f"(aim {AIM_ANSWER:g} s: {_verdict(slow <= AIM_ANSWER)}). Medians of {len(many.to_answered)}.",
     ]
     return "\n".join(lines)
 

@@ -7,14 +7,10 @@ went on is not touched again, and an effect that was sent is not sent again.
 When it fails: the failed run's leads are put back and claimed by a later run. Nothing needs to be done unless the
 same step keeps failing; then mend the step and clear the task.
 
-`lead_reprocess` goes over the same steps for the leads that arrived in a past day.
+`lead_reprocess` goes over the same steps for the leads that arrived in a past day; backfill it from Airflow's UI.
 """
 
 from __future__ import annotations
-
-from datetime import timedelta
-
-from airflow.sdk import CronDataIntervalTimetable, Param
 
 from include.domain.lead_to_client.assignment import assign
 from include.domain.lead_to_client.crm import plan_crm
@@ -25,8 +21,8 @@ from include.domain.lead_to_client.reporting import log, sync_reporting
 from include.domain.lead_to_client.segments import segment
 from include.domain.lead_to_client.tasks import plan_tasks
 from include.domain.lead_to_client.validate import validate
-from waybill.dags import CaseSteps, pending, workflow_dag
-from waybill.operators.cases import ClaimCasesOperator, ReclaimCasesOperator
+from waybill.dags import CaseSteps, pending, reclaim, reprocess_dag, workflow_dag
+from waybill.operators.cases import ClaimCasesOperator
 
 WORKFLOW = "lead_to_client"
 
@@ -51,26 +47,5 @@ with workflow_dag(
 ) as lead_to_client:
     lead_steps(ClaimCasesOperator(workflow=WORKFLOW))
 
-with workflow_dag(
-    "lead_reprocess",
-    WORKFLOW,
-    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-    purpose=__doc__,
-    deadline_after=timedelta(hours=2),
-    params={
-        "finished_too": Param(
-            False,
-            type="boolean",
-            title="Also what is finished",
-            description="Derive again what already finished; nothing is sent twice.",
-        )
-    },
-) as lead_reprocess:
-    lead_steps(
-        ReclaimCasesOperator(
-            workflow=WORKFLOW,
-            since="{{ data_interval_start.isoformat() }}",
-            until="{{ data_interval_end.isoformat() }}",
-            finished_too="{{ params.finished_too }}",
-        )
-    )
+with reprocess_dag("lead_reprocess", WORKFLOW, purpose=__doc__, finished_too=True) as lead_reprocess:
+    lead_steps(reclaim(WORKFLOW))

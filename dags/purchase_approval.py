@@ -9,6 +9,8 @@ Approvals are asked in runs of `purchase_decision`, one Airflow run for each rou
 
 When it fails: the failed run's requests are put back and claimed by a later run. Nothing needs to be done unless the
 same step keeps failing; then mend the step and clear the task.
+
+`purchase_reprocess` goes over the same steps for what arrived in a past day and was set aside with an error.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ from include.domain.purchase_approval.route import route
 from include.domain.purchase_approval.send_order import plan_mail
 from include.domain.purchase_approval.supplier import look_up_supplier
 from include.domain.purchase_approval.validate import validate
-from waybill.dags import CaseSteps, pending, workflow_dag
+from waybill.dags import CaseSteps, pending, reclaim, reprocess_dag, workflow_dag
 from waybill.operators.cases import ClaimCasesOperator
 
 WORKFLOW = "purchase_approval"
 
-with workflow_dag(WORKFLOW, WORKFLOW, schedule=pending(WORKFLOW), purpose=__doc__, max_active_runs=2):
-    steps = CaseSteps(ClaimCasesOperator(workflow=WORKFLOW))
+
+def purchase_steps(capture: ClaimCasesOperator) -> None:
+    """Lay the steps behind the claim."""
+    steps = CaseSteps(capture)
     steps.rule("read_request", read_request)
     steps.effects("look_up_supplier", look_up_supplier, system="erp")
     steps.rule("validate", validate)
@@ -43,3 +47,12 @@ with workflow_dag(WORKFLOW, WORKFLOW, schedule=pending(WORKFLOW), purpose=__doc_
     steps.rule("receive", receive)
     steps.rule("match", match)
     steps.rule("log", log)
+
+
+with workflow_dag(
+    WORKFLOW, WORKFLOW, schedule=pending(WORKFLOW), purpose=__doc__, max_active_runs=2
+) as purchase_approval:
+    purchase_steps(ClaimCasesOperator(workflow=WORKFLOW))
+
+with reprocess_dag("purchase_reprocess", WORKFLOW, purpose=__doc__) as purchase_reprocess:
+    purchase_steps(reclaim(WORKFLOW))

@@ -136,7 +136,8 @@ def _rows(effects: Iterable[Effect], mode: Mode) -> Iterable[Sequence[Any]]:
     now = datetime.now(UTC)
     for place, e in enumerate(effects):
         yield (
-            place, e.key, e.system, e.operation, e.case_id, e.step, e.target, Jsonb(e.payload), mode, "pending", 0, now, now
+            place, e.key, e.system, e.operation, e.case_id, e.step, e.target, Jsonb(e.payload), mode, "pending", 0, now,
+            now,
         )  # fmt: skip
 
 

@@ -31,9 +31,8 @@ def _address(home: Home) -> None:
     console.print(f"\n  Airflow   [bold]{home.url}[/bold]")
     console.print(f"  User      [bold]{USER}[/bold]")
     console.print(f"  Password  [bold]{local.admin_password(home)}[/bold]")
-    console.print(
-        f"  Approvers [bold]maria.keller[/bold] and the others of people.yaml, all with [bold]{local.people_password(home)}[/bold]"
-    )
+    console.print("  Approvers [bold]maria.keller[/bold], and the others of people.yaml")
+    console.print(f"  Password  [bold]{local.people_password(home)}[/bold]")
     console.print("  Stop it   [bold]make down[/bold]\n")
 
 

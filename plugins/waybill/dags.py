@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator, Param, chain
+from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator, CronDataIntervalTimetable, Param, chain
 
 from include.approvals.policy import MOST_STAGES
 from include.cases.model import Step
@@ -27,7 +27,7 @@ from waybill.operators.approvals import (
     AskStageOperator,
     ConcludeRoundOperator,
 )
-from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator
+from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator, ReclaimCasesOperator
 from waybill.operators.effects import EffectStepOperator
 from waybill.triggers import PendingCasesTrigger
 
@@ -87,6 +87,41 @@ def workflow_dag(
         on_failure_callback=[put_back_cases, on_run_failure],
         # Where cases pass the steps, they show that trouble is over; where a person triggers, only the run does.
         on_success_callback=on_run_success if schedule is None else None,
+    )
+
+
+def reprocess_dag(dag_id: str, workflow: str, *, purpose: str, finished_too: bool = False) -> DAG:
+    """Return the scheduled companion of an event-driven DAG: it goes over a past day again, and can be backfilled.
+
+    Lay the workflow's steps behind `reclaim(workflow)` in it.
+
+    :param finished_too: offer to derive again what is finished; only where that asks nobody anything anew.
+    """
+    offered = {
+        "finished_too": Param(
+            False,
+            type="boolean",
+            title="Also what is finished",
+            description="Derive again what already finished; nothing is sent twice.",
+        )
+    }
+    return workflow_dag(
+        dag_id,
+        workflow,
+        schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+        purpose=purpose,
+        deadline_after=timedelta(hours=2),
+        params=offered if finished_too else None,
+    )
+
+
+def reclaim(workflow: str) -> ReclaimCasesOperator:
+    """Claim what arrived in the run's data interval and was set aside with an error."""
+    return ReclaimCasesOperator(
+        workflow=workflow,
+        since="{{ data_interval_start.isoformat() }}",
+        until="{{ data_interval_end.isoformat() }}",
+        finished_too="{{ params.finished_too | default(False) }}",
     )
 
 

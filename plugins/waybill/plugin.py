@@ -20,6 +20,11 @@ class WaybillPlugin(AirflowPlugin):
     if _is_api_server():
         from waybill import alert_pages, approval_guard, data_docs, intake, slack_actions  # noqa: PLC0415
 
-        fastapi_apps = [intake.fastapi_app(), alert_pages.FASTAPI_APP, data_docs.FASTAPI_APP, slack_actions.fastapi_app()]
+        fastapi_apps = [
+            intake.fastapi_app(),
+            alert_pages.FASTAPI_APP,
+            data_docs.FASTAPI_APP,
+            slack_actions.fastapi_app(),
+        ]
         fastapi_root_middlewares = [approval_guard.MIDDLEWARE]
         external_views = [data_docs.EXTERNAL_VIEW]

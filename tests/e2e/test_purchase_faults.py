@@ -165,7 +165,8 @@ def test_the_same_person_in_slack_and_in_airflow_at_the_same_instant(world: Worl
         pressed.result()
         outcome = answered.result()
     decisions = buying.waybill.rows(
-        "select answer, route from approval_decisions d join approval_rounds r on r.id = d.round_id where case_id = :id",
+        """select answer, route from approval_decisions d join approval_rounds r on r.id = d.round_id
+           where case_id = :id""",
         id=case,
     )
     assert len(decisions) == 1, decisions

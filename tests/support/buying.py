@@ -12,10 +12,9 @@ from include.runtime.desk import Desk
 from tests.support.stack import Waybill
 
 SUPPLIERS = {
-    "S-100": {"name": "Papierhaus Łukasz Nowak", "active": True, "email": "orders@papierhaus.example", "currency": "EUR",
-              "country": "DE", "orders_by_mail": True},
-    "S-200": {"name": "Rechenwerk AG", "active": True, "email": "sales@rechenwerk.example", "currency": "EUR", "country": "DE"},
-    "S-300": {"name": "Gesperrt GmbH", "active": True, "blocked": True, "currency": "EUR", "country": "DE"},
+    "S-100": {"name": "Papierhaus Łukasz Nowak", "email": "orders@papierhaus.example", "orders_by_mail": True},
+    "S-200": {"name": "Rechenwerk AG", "email": "sales@rechenwerk.example"},
+    "S-300": {"name": "Gesperrt GmbH", "blocked": True},
 }  # fmt: skip
 BUDGETS = (("4100", "office", 50_000), ("4100", "marketing", 500_000), ("5200", "hardware", 400_000),
            ("5200", "software", 100_000), ("6300", "material", 80_000))  # fmt: skip
@@ -37,7 +36,10 @@ class Buying:
         with self.waybill.engine.begin() as connection:
             connection.execute(
                 text("insert into erp_suppliers (key, record) values (:key, :record) on conflict do nothing"),
-                [{"key": key, "record": Jsonb(record)} for key, record in SUPPLIERS.items()],
+                [
+                    {"key": key, "record": Jsonb({"active": True, "currency": "EUR", "country": "DE", **record})}
+                    for key, record in SUPPLIERS.items()
+                ],
             )
             connection.execute(
                 text("""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperator, Param
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 from sqlalchemy import Connection, text
 
 from include.approvals import asking, clock, messages, rounds
@@ -30,6 +30,7 @@ from waybill.approvals import (
     ANSWERS,
     APPROVE,
     ASK,
+    QUESTION_TASK,
     REJECT,
     WITHDRAW,
     account_of,
@@ -120,6 +121,9 @@ class _RoundTask(HITLOperator):
                 rounds.conclude(connection, round_id)  # the case need not wait for this run's other tasks
         deliver(asked.case_id)
         if isinstance(look_again, str):
+            self.log.info(look_again)
+            if needless := _not_needed(context, asked):
+                raise DownstreamTasksSkipped(tasks=needless)  # type: ignore[no-untyped-call]
             return look_again
         wait = LONGEST_WAIT if look_again is None else look_again - datetime.now(UTC)
         self.response_timeout = max(timedelta(seconds=1), min(wait, LONGEST_WAIT))
@@ -150,6 +154,22 @@ class _RoundTask(HITLOperator):
             )
         except Refused as refusal:
             self.log.info("the answer changes nothing: %s", refusal.message)
+
+
+def _not_needed(context: Context, asked: Standing) -> list[str]:
+    """The tasks behind this one that have nothing to ask any more: skipped here, they cost no worker each."""
+    behind = context["task"].get_flat_relative_ids(upstream=False)
+    over = asked.state not in ("open", "asked")
+    needless = []
+    for task_id in sorted(behind):
+        number = stage_of_task(task_id)
+        if task_id == QUESTION_TASK:
+            unused = over
+        else:
+            unused = number is not None and (asked.state != "open" or number > len(asked.stages))
+        if unused:
+            needless.append(task_id)
+    return needless
 
 
 class AskStageOperator(_RoundTask):

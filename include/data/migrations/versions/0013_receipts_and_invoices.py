@@ -156,7 +156,8 @@ $$;
 
 create function take_back_invoices(ids bigint[]) returns void language sql as $$
     select from cases where id in (
-        select order_id from supplier_invoices where case_id = any(ids) and matched_at is not null and booked_at is null)
+        select order_id from supplier_invoices
+        where case_id = any(ids) and matched_at is not null and booked_at is null)
     order by id for update;
     with undone as (
         update supplier_invoices set matched_at = null
