@@ -85,7 +85,7 @@ def fill(buying: Buying, figures: Figures) -> list[int]:
     """Send the requests, and wait until every one is parked; return their cases."""
     waybill = buying.waybill
     before = int(waybill.one(PARKED))
-    bodies = [buying.body(price=f"{1_000 + n}.00", justification=f"number {n}") for n in range(figures.waiting)]
+    bodies = [buying.body(price=f"{1_000 + n}.00") for n in range(figures.waiting)]
     began = time.monotonic()
     for start in range(0, len(bodies), 250):
         waybill.send(bodies[start : start + 250], source="purchase-portal")

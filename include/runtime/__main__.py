@@ -19,7 +19,7 @@ from include.runtime.demo import demo
 from include.runtime.environment import USER, Home, RuntimeProblem
 from include.runtime.supervision import Supervisor, leftovers
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

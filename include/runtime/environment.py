@@ -24,6 +24,8 @@ from include.intake.sources import secret_variables
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_PORT = 8080
 USER = "admin"
+VIEWER = "viewer"
+"""An account that sees everything and changes nothing."""
 NEEDED_DISK = 600 * 2**20  # bytes: a fresh PostgreSQL with Airflow's tables takes 120 MB, and logs need room
 LONGEST_SOCKET_PATH = 100  # characters; the kernel's limit is 108 on Linux and 104 on macOS
 
@@ -179,7 +181,7 @@ def environment(home: Home, *, waybill_url: str, airflow_url: str) -> dict[str, 
     generated = keys(home)
     password = os.environ.get("WAYBILL_ADMIN_PASSWORD") or generated["WAYBILL_ADMIN_PASSWORD"]
     passwords = home.airflow / "passwords.json"
-    accounts = dict.fromkeys(_accounts(), generated["WAYBILL_PEOPLE_PASSWORD"]) | {USER: password}
+    accounts = dict.fromkeys([VIEWER, *_accounts()], generated["WAYBILL_PEOPLE_PASSWORD"]) | {USER: password}
     write_private(passwords, json.dumps(accounts) + "\n")
     settings = {
         **{name: value for name, value in generated.items() if not name.endswith("_PASSWORD")},
@@ -237,7 +239,7 @@ def _airflow_settings(home: Home, airflow_url: str, passwords: Path) -> dict[str
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{home.url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
-            [f"{USER}:admin", *(f"{account}:user" for account in _accounts())]
+            [f"{USER}:admin", f"{VIEWER}:viewer", *(f"{account}:user" for account in _accounts())]
         ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": sync_url,

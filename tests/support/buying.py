@@ -50,6 +50,18 @@ class Buying:
                 [{"cost_centre": c, "category": k, "amount": amount or a} for c, k, a in BUDGETS],
             )
 
+    def supplier(self) -> str:
+        """Enter a supplier of whom nobody has bought yet: requests to one supplier are added up."""
+        with self.waybill.engine.begin() as connection:
+            return str(
+                connection.execute(
+                    text("""
+                        insert into erp_suppliers (key, record)
+                        select 'T-' || count(*), :record from erp_suppliers returning key"""),
+                    {"record": Jsonb({"active": True, "currency": "EUR", "country": "DE", **SUPPLIERS["S-100"]})},
+                ).scalar_one()
+            )
+
     def body(self, price: str = "1200.00", quantity: str = "1", **fields: Any) -> dict[str, Any]:
         """Return a request of Anna Schmidt's for office supplies, as her portal sends it."""
         line = {
@@ -63,7 +75,7 @@ class Buying:
             "requester": "anna.schmidt",
             "cost_centre": "4100",
             "category": "office",
-            "supplier": "S-100",
+            "supplier": self.supplier(),
             "currency": "EUR",
             "justification": "the old ones are worn out",
             "lines": [line],
@@ -135,7 +147,7 @@ class Buying:
         body = {
             "order": order,
             "number": number,
-            "supplier": "S-100",
+            "supplier": self.waybill.one("select supplier from purchase_orders where number = :order", order=order),
             "kind": "invoice",
             "currency": "EUR",
             "invoice_date": str(self.waybill.one("select current_date")),

@@ -86,10 +86,18 @@ def _print_books(stage: Stage, receipts: list[str], since: datetime) -> bool:
     stage.console.print(table)
     if median is not None:
         stage.console.print(f"  {runs} runs; half of the cases were closed within {median:.1f} s of their receipt.\n")
-    columns = ("received", "finished", "rejected", "waiting", "quarantined", "in_progress", "difference")
+    columns = {
+        "received": "received",
+        "finished": "finished",
+        "rejected": "rejected",
+        "waiting": "waiting",
+        "quarantined": "set aside",
+        "in_progress": "under way",
+        "difference": "lost",
+    }
     balance = Table(
         Column("workflow", no_wrap=True, min_width=max((len(row.workflow) for row in sheet), default=0)),
-        *(Column(name.replace("_", " "), justify="right", overflow="fold") for name in columns),
+        *(Column(title, justify="right", no_wrap=True) for title in columns.values()),
         title="The books",
         title_justify="left",
         box=None,

@@ -61,7 +61,7 @@ def standing(stage: Stage, receipts: Sequence[str]) -> list[dict[str, Any]]:
     with stage.engine.connect() as connection:
         rows = connection.execute(
             text("""
-                select coalesce(r.number, 'PR-' || c.id) as number,
+                select c.id, coalesce(r.number, 'PR-' || c.id) as number,
                        (select description from purchase_lines l where l.case_id = c.id order by line limit 1) as what,
                        r.gross, r.currency,
                        case c.state when 'finished' then c.outcome when 'waiting' then 'waits at ' || c.stage
@@ -75,12 +75,13 @@ def standing(stage: Stage, receipts: Sequence[str]) -> list[dict[str, Any]]:
                 from cases c left join purchase_requests r on r.case_id = c.id
                 where c.delivery_id = any(cast(:receipts as uuid[])) and c.workflow = 'purchase_approval'
                 union all
-                select coalesce(i.number, 'invoice'), 'invoice of ' || coalesce(i.order_number, '?'), i.gross,
+                select c.id, 'invoice', 'for ' || coalesce(i.order_number, '?'), i.gross,
                        i.currency, 'set aside', c.owner, (select string_agg(reason->>'code', ', ')
                                               from jsonb_array_elements(c.reasons) reason)
                 from cases c left join supplier_invoices i on i.case_id = c.id
                 where c.delivery_id = any(cast(:receipts as uuid[])) and c.workflow = 'supplier_invoice'
-                  and c.state = 'quarantined'"""),
+                  and c.state = 'quarantined'
+                order by 1"""),
             {"receipts": list(receipts)},
         )
         return [dict(row) for row in rows.mappings()]

@@ -59,11 +59,13 @@ def test_the_environment_is_development_unless_said_otherwise(home: Home, monkey
     assert made(home)["WAYBILL_ENVIRONMENT"] == "staging"
 
 
-def test_the_password_is_in_the_file_of_airflow_and_not_in_the_environment_of_the_tasks(home: Home) -> None:
+def test_the_passwords_are_in_the_file_of_airflow_and_not_in_the_environment_of_the_tasks(home: Home) -> None:
     values = made(home)
     passwords = Path(values["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
-    (password,) = json.loads(passwords.read_text()).values()
-    assert password not in values.values()
+    accounts = json.loads(passwords.read_text())
+    assert {"admin", "viewer", "maria.keller"} <= accounts.keys()
+    assert accounts["admin"] != accounts["maria.keller"]
+    assert not set(accounts.values()) & set(values.values())
     assert stat.S_IMODE(passwords.stat().st_mode) == 0o600
 
 
