@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +31,10 @@ from sqlalchemy import Engine
 from include.data.database import connect
 from include.domain.purchasing import Purchasing, purchasing
 from include.integrations.http import HttpClient, HttpSystem, Timeouts
+from include.integrations.systems import Json, PendingEffect, Sent
 from include.integrations.tryton.client import TrytonClient
+from include.integrations.tryton.provider import TrytonErp
+from include.integrations.tryton.records import Settings
 from include.runtime import embedded_postgres
 from include.runtime.environment import REPOSITORY, Home, RuntimeProblem, keys, write_private
 from include.runtime.supervision import Program, Supervisor
@@ -250,6 +253,34 @@ def _serving(tryton: Tryton) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(15)
+
+
+def enter_suppliers(home: Home, engine: Engine, suppliers: Mapping[str, Json]) -> None:
+    """Enter sample suppliers, with the categories by which Waybill knows who is blocked and who wants orders by mail.
+
+    Doing so again changes nothing.
+
+    :param suppliers: key -> record, as `read("supplier", ...)` gives it.
+    :raises RuntimeProblem: when Tryton refuses one.
+    """
+    mine, known = of_home(home), Settings()
+    effects = [
+        PendingEffect(place, f"samples/{key}", "upsert_supplier", key, {"key": key, **record}, 1)
+        for place, (key, record) in enumerate(suppliers.items())
+    ]
+    with mine.client(engine) as client:
+        for effect, outcome in zip(effects, TrytonErp(client).apply("upsert_supplier", effects), strict=True):
+            if not isinstance(outcome, Sent):
+                raise RuntimeProblem(f"Tryton did not take the sample supplier {effect.target}: {outcome.error}")
+    with mine.client(engine, "admin") as admin:
+        for flag, name in (("blocked", known.blocked), ("orders_by_mail", known.by_mail)):
+            found = admin.search_read("party.category", [("name", "=", name)], ["name"])
+            category = found[0]["id"] if found else admin.create("party.category", {"name": name})
+            keys = [key for key, record in suppliers.items() if record.get(flag)]
+            parties = admin.search_read("party.party", [("code", "in", keys)], ["categories"])
+            for party in parties:
+                if category not in party["categories"]:
+                    admin.write("party.party", [party["id"]], {"categories": [["add", [category]]]})
 
 
 def free_port() -> int:

@@ -12,12 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk.definitions.callback import AsyncCallback, SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from include.contracts.registry import contract
 from include.data.database import engine
 from include.monitoring.alerts import Alerts, Trouble, describe, workflow_of
 from include.monitoring.messages import Kind
+from waybill.deadlines import RunMade
 
 log = logging.getLogger(__name__)
 
@@ -63,16 +64,14 @@ async def deadline_missed_async(workflow: str, context: Mapping[str, Any] | None
 
 
 def deadline(workflow: str, after: timedelta) -> list[DeadlineAlert]:
-    """Return the deadline of a DAG: `after` from the moment when the run was queued.
+    """Return the deadline of a DAG: `after` from the moment when the run was made.
 
     Two callbacks tell the same thing, and count once: one in the triggerer, since a worker may be what is missing,
     and one on a worker, since the triggerer may be what is missing.
     """
     kwargs = {"workflow": workflow}
     return [
-        DeadlineAlert(
-            reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=after, callback=callback, name=f"{workflow} {where}"
-        )
+        DeadlineAlert(reference=RunMade(), interval=after, callback=callback, name=f"{workflow} {where}")
         for where, callback in (
             ("in the triggerer", AsyncCallback(deadline_missed_async, kwargs=kwargs)),
             ("on a worker", SyncCallback(deadline_missed, kwargs=kwargs)),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
+
+from waybill.deadlines import RunMade
 
 
 def _is_api_server() -> bool:
@@ -16,6 +19,7 @@ class WaybillPlugin(AirflowPlugin):
     """What Airflow loads of Waybill beside its DAGs."""
 
     name = "waybill"
+    deadline_references: ClassVar[list[Any]] = [RunMade]
 
     if _is_api_server():
         from waybill import alert_pages, approval_guard, data_docs, intake, slack_actions  # noqa: PLC0415

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,14 +15,14 @@ from include.approvals.answers import Sender, give
 from include.integrations.systems import Mode
 from include.runtime import embedded_postgres
 from tests.standins import slack
-from tests.standins.slack import Slack
+from tests.standins.slack import Posted, Slack
 from tests.support.buying import DECISIONS, Buying
 from tests.support.faults import eventually, kill_program
 from tests.support.stack import start_waybill, stop_waybill
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
-SIGNING_SECRET = secrets.token_hex(16)
+MARIA, APPROVE = "U0MARIA", "approve"
 
 
 @dataclass
@@ -32,6 +31,17 @@ class World:
 
     slack: Slack
     buying: Buying = field(init=False)
+
+    def message(self, case: int) -> Posted:
+        """Wait for the message that asks Maria Keller about a case."""
+        title = str(self.buying.round(case)["title"])
+
+        def look() -> Posted | None:
+            mine = [one for one in self.slack.inbox(MARIA) if title in one.whole and one.buttons]
+            return mine[-1] if mine else None
+
+        found: Posted = self.buying.waybill.wait_until(look, 90)
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +52,10 @@ def world() -> Iterator[World]:
         connection = {"conn_type": "slack", "password": slack.TOKEN, "extra": {"base_url": chat.api}}
         waybill = start_waybill(
             AIRFLOW_CONN_WAYBILL_CHAT=json.dumps(connection),
-            WAYBILL_SLACK_SIGNING_SECRET=SIGNING_SECRET,
-            WAYBILL_SLACK_RESPONSE_HOST="127.0.0.1",
+            WAYBILL_SLACK_SIGNING_SECRET=chat.secret,
+            WAYBILL_SLACK_RESPONSE_HOST=chat.host,
         )
+        chat.endpoint = f"{waybill.home.url}/slack/interactions"
         connected.buying = Buying(waybill)
         connected.buying.prepare()
         yield connected
@@ -130,39 +141,26 @@ def test_an_answer_in_slack_is_as_good_as_one_in_airflow(world: World) -> None:
     buying = world.buying
     case = buying.request(price="2400.00")
     run = buying.asked(case)
-    message = buying.waybill.wait_until(lambda: world.slack.asking(case_title(buying, case), "U0MARIA"), 90)
-    answer = world.slack.press(
-        message, "approve", user="U0MARIA", url=f"{buying.waybill.home.url}/slack/interactions", secret=SIGNING_SECRET
-    )
-    assert answer.status_code == 200
+    message = world.message(case)
+    assert world.slack.press(message, APPROVE, MARIA).status_code == 200
     assert_ordered_once(buying, case)
     buying.waybill.finish(DECISIONS, run)
     late = buying.answer("maria.keller", run, "approve")
     assert late.status_code == 409
     assert "by Slack" in late.json()["detail"]
-    buying.waybill.wait_until(lambda: not message.has_buttons, 90)
+    buying.waybill.wait_until(lambda: not message.buttons, 90)
 
 
 def test_the_same_person_in_slack_and_in_airflow_at_the_same_instant(world: World) -> None:
     buying = world.buying
     case = buying.request(price="2500.00")
     run = buying.asked(case)
-    message = buying.waybill.wait_until(lambda: world.slack.asking(case_title(buying, case), "U0MARIA"), 90)
+    message = world.message(case)
     buying.desk.client("maria.keller")
-
-    def in_slack() -> None:
-        world.slack.press(
-            message,
-            "approve",
-            user="U0MARIA",
-            url=f"{buying.waybill.home.url}/slack/interactions",
-            secret=SIGNING_SECRET,
-        )
-
     with ThreadPoolExecutor(2) as pool:
-        pressed = pool.submit(in_slack)
+        pressed = pool.submit(world.slack.press, message, APPROVE, MARIA)
         answered = pool.submit(buying.answer, "maria.keller", run, "reject", comment="no")
-        pressed.result()
+        assert pressed.result().status_code == 200
         outcome = answered.result()
     decisions = buying.waybill.rows(
         """select answer, route from approval_decisions d join approval_rounds r on r.id = d.round_id
@@ -175,8 +173,3 @@ def test_the_same_person_in_slack_and_in_airflow_at_the_same_instant(world: Worl
         assert_ordered_once(buying, case)
     else:
         buying.waybill.wait_until(lambda: buying.case(case)["outcome"] == "rejected", 60)
-
-
-def case_title(buying: Buying, case: int) -> str:
-    """The headline under which people are asked about a case."""
-    return str(buying.round(case)["title"])

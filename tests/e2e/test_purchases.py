@@ -178,10 +178,12 @@ def test_clearing_a_decision_run_at_every_task_changes_nothing(buying: Buying) -
 def test_a_change_of_content_voids_what_was_asked(buying: Buying) -> None:
     case = buying.request(price="1970.00")
     run = buying.asked(case)
-    change = buying.waybill.trigger(
-        "purchase_change", case_id=case, corrections={"justification": "for the new office"}
+    change = buying.desk.client("anna.schmidt").post(
+        "/api/v2/dags/purchase_change/dagRuns",
+        json={"logical_date": None, "conf": {"request": f"PR-{case}", "justification": "for the new office"}},
     )
-    buying.waybill.finish("purchase_change", change)
+    assert change.status_code == 200, change.text
+    buying.waybill.finish("purchase_change", change.json()["dag_run_id"])
     buying.waybill.wait_until(lambda: buying.round(case)["number"] == 2, 60)
     again = buying.asked(case)
     late = buying.answer("maria.keller", run, "approve")

@@ -15,6 +15,7 @@ from include.data.database import authored
 from include.data.rates import Published, store_rates
 from include.domain.budgets import load_budgets
 from include.intake.sender import parcel
+from include.runtime import tryton
 from include.runtime.demo.stage import Stage, mailing
 from include.runtime.desk import Desk
 from include.samples import purchases as samples
@@ -89,6 +90,8 @@ def standing(stage: Stage, receipts: Sequence[str]) -> list[dict[str, Any]]:
 
 def _prepare(stage: Stage) -> None:
     """Enter suppliers, budgets and exchange rates; made up, and the same each time."""
+    if tryton.chosen(stage.home):
+        tryton.enter_suppliers(stage.home, stage.engine, samples.suppliers())
     with authored(stage.engine, actor="system:demo") as connection:
         connection.execute(
             text("insert into erp_suppliers (key, record) values (:key, :record) on conflict (key) do nothing"),
