@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from include.approvals.people import People, people
+from include.approvals.people import People, Person, people
 
 LONGEST = timedelta(days=366)
 """Somebody who stays away longer is replaced in people.yaml."""
@@ -85,6 +85,71 @@ def end(connection: Connection, delegation_id: int, actor: str) -> bool:
             {"id": delegation_id, "actor": actor},
         ).rowcount
     )
+
+
+def enter(
+    connection: Connection,
+    account: str,
+    *,
+    person: str | None,
+    deputy: str | None,
+    starts: date | None,
+    ends: date | None,
+    reason: str,
+) -> tuple[int, bool]:
+    """Enter a delegation as whoever an account of Airflow belongs to; the same again adds nothing.
+
+    :param person: who is away; by default whoever enters it.
+    :param starts: by default today, at that person's place.
+    :returns: the delegation's id, and whether it is new.
+    :raises DelegationInvalid: when it cannot be, or is not theirs to enter.
+    """
+    actor = _one_person(account)
+    person = person or actor.id
+    _may_enter(actor, person)
+    if deputy is None or ends is None:
+        raise DelegationInvalid("choose a deputy and the last day, or name a delegation to end")
+    # Two who enter at once wait for each other, so that neither adds what the other has.
+    connection.execute(text("select pg_advisory_xact_lock(hashtext('waybill.delegations'))"))
+    today = people().by_id[person].today(datetime.now(UTC))
+    for known in _found(connection, [person], first=None, last=ends):
+        same = (known.deputy, known.ends, known.reason) == (deputy, ends, reason.strip())
+        if same and (known.starts == starts or (starts is None and known.starts <= today)):
+            return known.id, False
+    return delegate(connection, person, deputy, starts or today, ends, reason, f"user:{account}"), True
+
+
+def end_by(connection: Connection, delegation_id: int, account: str) -> bool:
+    """End a delegation as whoever an account of Airflow belongs to.
+
+    :returns: False when it was ended before.
+    :raises DelegationInvalid: when there is none, or it is not theirs to end.
+    """
+    actor = _one_person(account)
+    person = connection.execute(text("select person from delegations where id = :id"), {"id": delegation_id}).scalar()
+    if person is None:
+        raise DelegationInvalid(f"there is no delegation {delegation_id}")
+    _may_enter(actor, person)
+    return end(connection, delegation_id, f"user:{account}")
+
+
+def _one_person(account: str) -> Person:
+    person = people().by_airflow(None, account)
+    if person is None or not person.decides:
+        raise DelegationInvalid(f"the account {account!r} is no one person's, and gives nobody's decisions away")
+    return person
+
+
+def _may_enter(actor: Person, person: str) -> None:
+    """Only the person themselves, or the manager of somebody who cannot: the nearest above who is here."""
+    known = people()
+    if actor.id == person:
+        return
+    manager = known.next_in_line(person)
+    if manager is None or manager.id != actor.id:
+        raise DelegationInvalid(
+            f"who decides for {known.name(person)} is said by themselves or by their manager, and not by {actor.name}"
+        )
 
 
 def current(connection: Connection, day: date, persons: Collection[str] | None = None) -> list[Delegation]:

@@ -43,6 +43,9 @@ GIVE_UP_AFTER = timedelta(days=3)
 MOST_REFUSALS = 3
 """Calls in a row of which nothing was taken, after which a system is left alone until the next delivery."""
 
+WITHDRAWN = "withdrawn: "
+"""How the error begins of an effect that a person does not want any more; nobody is alerted about it."""
+
 LONGEST_ERROR = 2_000
 """Characters kept of an error; some systems answer with whole pages."""
 
@@ -288,6 +291,31 @@ def _record(engine: Engine, effects: Sequence[PendingEffect], outcomes: Sequence
         ).scalars()
         for state in states:
             setattr(total, state, getattr(total, state) + 1)
+
+
+def withdraw(connection: Connection, case_id: int, steps: Sequence[str], why: str) -> bool:
+    """Give up what a case's steps have not sent, because a person does not want it any more; nobody sends it then.
+
+    Call it in the transaction that makes it unwanted. It may be planned anew; that is for the plan to leave.
+
+    :returns: False when something is being sent at this moment, or nobody knows whether it was; nothing is given up.
+    """
+    values = {"id": case_id, "steps": list(steps), "error": WITHDRAWN + why}
+    states = connection.execute(
+        text("""
+            select state from effects where case_id = :id and step = any(:steps) and state <> 'sent'
+            order by id for update"""),
+        values,
+    ).scalars()
+    if {"sending", "unknown"} & set(states):
+        return False
+    connection.execute(
+        text("""
+            update effects set state = 'dead', error = :error
+            where case_id = :id and step = any(:steps) and state in ('pending', 'failed', 'dead')"""),
+        values,
+    )
+    return True
 
 
 @dataclass(frozen=True)

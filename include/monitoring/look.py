@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
+from include.integrations.ledger import WITHDRAWN
 from include.integrations.steps import SYSTEM_AWAY
 from include.monitoring.alerts import STEP, Alerts, Trouble
 from include.monitoring.messages import Kind
@@ -82,11 +83,11 @@ def _given_up(connection: Connection, alerts: Alerts) -> list[bool]:
             select split_part(key, '/', 1) as workflow, step, system, operation, array_agg(id order by id) as ids,
                    array_agg(available_at::text order by id) as marks
             from effects e
-            where state = 'dead' and step <> :alerts
+            where state = 'dead' and step <> :alerts and not starts_with(error, :withdrawn)
               and not exists (select from alert_subjects s where s.what = 'effect' and s.subject_id = e.id
                                                               and s.mark = e.available_at::text)
             group by 1, 2, 3, 4 order by 1, 2, 3, 4"""),
-        {"alerts": STEP},
+        {"alerts": STEP, "withdrawn": WITHDRAWN},
     ).fetchall()
     new = []
     for workflow, step, system, operation, ids, marks in groups:
@@ -168,7 +169,9 @@ def _healed(alerts: Alerts) -> int:
             connection,
             """kind = 'effects_dead' and not exists (
                    select from alert_subjects s join effects e on e.id = s.subject_id
-                   where s.alert_id = a.id and s.what = 'effect' and e.state = 'dead')""",
+                   where s.alert_id = a.id and s.what = 'effect' and e.state = 'dead'
+                     and not starts_with(e.error, :withdrawn))""",
+            {"withdrawn": WITHDRAWN},
         )
         back = _ids(
             connection,

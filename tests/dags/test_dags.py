@@ -23,6 +23,7 @@ EXPECTED = {
     "purchase_request",
     "purchase_import",
     "purchase_change",
+    "purchase_cancel",
     "purchase_replay",
     "purchase_summary",
     "exchange_rates",
@@ -38,6 +39,7 @@ EXPECTED = {
     "journal_export",
     "waybill_alerts",
     "waybill_approvals",
+    "approval_delegate",
 }
 CARRIES_STEPS = "capture"
 

@@ -8,10 +8,12 @@ from include.cases.model import StepResult, Work
 from include.integrations.systems import Effect, Provider
 
 OPERATIONS = {"delivery": ("receive_goods", "GR"), "return": ("return_goods", "RT")}
+FROM_ERP = "erp-receipts"
+"""The source of what was received or sent back in the ERP itself."""
 
 
 def plan_post_receipt(work: Work, erp: Provider) -> list[Effect]:  # noqa: ARG001 - every plan is given its provider
-    """Plan the movement of goods for each receipt of which something counts."""
+    """Plan the movement of goods for each receipt of which something counts; what the ERP told, it has."""
     rows = work.connection.execute(
         text("""
             select r.case_id, r.kind, r.order_number, r.received_on,
@@ -20,8 +22,9 @@ def plan_post_receipt(work: Work, erp: Provider) -> list[Effect]:  # noqa: ARG00
             from goods_receipts r join (
                 select case_id, order_line, sum(accepted) as accepted from goods_receipt_lines
                 where case_id = any(:ids) and accepted > 0 group by case_id, order_line) l using (case_id)
-            where r.recorded_at is not null group by r.case_id order by r.case_id"""),
-        work.values,
+            where r.recorded_at is not null and r.source is distinct from :from_erp
+            group by r.case_id order by r.case_id"""),
+        work.values | {"from_erp": FROM_ERP},
     )
     effects = []
     for row in rows:

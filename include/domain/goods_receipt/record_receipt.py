@@ -58,9 +58,11 @@ def record_receipt(work: Work) -> StepResult:
     receipts = _receipts(connection, work.case_ids)
     orders = sorted({receipt.order for receipt in receipts})
     store.lock(connection, orders)
+    # an order may have been cancelled since the receipt was checked; with its case held it cannot be from here on
+    result = StepResult(quarantine=_find_orders(connection, [receipt.case_id for receipt in receipts]))
+    receipts = [receipt for receipt in receipts if receipt.case_id not in result.quarantine]
     lines = _order_lines(connection, receipts, lock=True)
     recorded = _recorded(connection, receipts)
-    result = StepResult()
     admitted: dict[int, Admission] = {}
     for receipt in receipts:
         admission = _admit(receipt, lines, recorded)

@@ -17,7 +17,7 @@ _ORDERS = """
            r.supplier_country, r.supplier_state, r.supplier_record, o.currency, o.net, o.tax,
            (o.ordered_at at time zone 'UTC')::date as day, r.needed_by, o.cost_centre, o.category, o.requester, o.state
     from purchase_orders o join purchase_requests r on r.case_id = o.case_id
-    where o.case_id = any(:ids) order by o.case_id"""
+    where o.case_id = any(:ids) and o.state <> 'cancelled' order by o.case_id"""
 _LINES = """
     select order_id, line, item, description, quantity, unit, unit_price, tax_rate, account
     from purchase_order_lines where order_id = any(:ids) order by order_id, line"""
@@ -32,7 +32,7 @@ class Order:
 
 
 def orders(connection: Connection, case_ids: Sequence[int]) -> list[Order]:
-    """Return the orders of cases, in order of arrival."""
+    """Return the orders of cases, in order of arrival; one that was cancelled is nobody's to hear of any more."""
     values = {"ids": list(case_ids)}
     lines: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for line in connection.execute(text(_LINES), values).mappings():

@@ -112,13 +112,36 @@ def match(work: Work) -> StepResult:
     invoices = work.connection.execute(text(_INVOICES), work.values | {"accept": ACCEPT}).all()
     orders = sorted({invoice.order_id for invoice in invoices})
     store.lock(work.connection, orders)
+    result.quarantine |= _of_cancelled_orders(work.connection, invoices)
     for kind in ("invoice", "credit_note"):
-        part = [invoice for invoice in invoices if invoice.kind == kind]
+        part = [each for each in invoices if each.kind == kind and each.case_id not in result.quarantine]
         if part:
             result.update(_match(work.connection, part))
     gone = {invoice.order_id for invoice in invoices if invoice.case_id not in result.stopped()}
     store.wake(work.connection, _waiting_credit_notes(work.connection, sorted(gone)))
     return result
+
+
+def _of_cancelled_orders(connection: Connection, invoices: Sequence[Row[Any]]) -> dict[int, list[Reason]]:
+    """Stop the invoices whose order was cancelled while they waited; look with the orders held."""
+    cancelled = {
+        row.case_id: row.number
+        for row in connection.execute(
+            text("select case_id, number from purchase_orders where case_id = any(:orders) and state = 'cancelled'"),
+            {"orders": sorted({invoice.order_id for invoice in invoices})},
+        )
+    }
+    return {
+        invoice.case_id: [
+            Reason(
+                "order.cancelled",
+                f"The order {cancelled[invoice.order_id]} was cancelled. Discard the invoice and tell the supplier.",
+                "order",
+            )
+        ]
+        for invoice in invoices
+        if invoice.order_id in cancelled
+    }
 
 
 def _match(connection: Connection, invoices: Sequence[Row[Any]]) -> StepResult:

@@ -30,8 +30,8 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_every_shipped_source_can_be_read_and_proves_itself_in_production() -> None:
     shipped = load(environment="production")
     leads = {"website", "typeform", "hubspot", "partner", "import", "crm"}
-    purchasing = {"purchase-portal", "purchase-form", "purchase-import", "warehouse", "receipt-import"}
-    assert set(shipped) == leads | purchasing | {"invoices", "invoice-import"}
+    purchasing = {"purchase-portal", "purchase-form", "purchase-import", "warehouse", "erp-receipts"}
+    assert set(shipped) == leads | purchasing | {"receipt-import", "invoices", "invoice-import"}
     assert all(each.scheme is not Scheme.NONE and each.secret for each in shipped.values())
 
 

@@ -503,8 +503,8 @@ def test_what_the_erp_has_is_not_changed_any_more_when_its_case_is_released(engi
     assert journal(engine, case)[0] == ("3000", Decimal("25.00"), 0)
 
 
-@pytest.mark.parametrize("over", ["closed", "cancelled"])
-def test_an_invoice_that_waits_on_an_order_that_is_over_is_set_aside(engine: Engine, over: str) -> None:
+@pytest.mark.parametrize(("over", "reason"), [("closed", "match.quantity"), ("cancelled", "order.cancelled")])
+def test_an_invoice_that_waits_on_an_order_that_is_over_is_set_aside(engine: Engine, over: str, reason: str) -> None:
     order = add_order(engine)
     case = invoice(engine, order)
     work(engine, WORKFLOW)
@@ -512,7 +512,7 @@ def test_an_invoice_that_waits_on_an_order_that_is_over_is_set_aside(engine: Eng
     with authored(engine, actor="system:test") as connection:
         store.wake(connection, [case])
     work(engine, WORKFLOW)
-    assert state(engine, case) == ("quarantined", "match.quantity")
+    assert state(engine, case) == ("quarantined", reason)
 
 
 def refused_by_the_erp(engine: Engine) -> tuple[Order, int]:
