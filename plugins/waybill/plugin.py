@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -19,7 +18,7 @@ class WaybillPlugin(AirflowPlugin):
     """What Airflow loads of Waybill beside its DAGs."""
 
     name = "waybill"
-    deadline_references: ClassVar[list[Any]] = [RunMade]
+    deadline_references = [RunMade]  # noqa: RUF012 - Airflow's base class declares it so
 
     if _is_api_server():
         from waybill import alert_pages, approval_guard, data_docs, intake, slack_actions  # noqa: PLC0415
