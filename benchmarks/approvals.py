@@ -17,7 +17,7 @@ from tests.support.buying import Buying
 from tests.support.stack import Waybill, start_waybill, stop_waybill
 
 WAITING = 1_000
-ANSWERS = 10
+ANSWERS = 6
 AIM_MB = 200
 AIM_ANSWER = 2.0
 PARKED = """
@@ -65,14 +65,7 @@ def idle(waybill: Waybill, figures: Figures) -> None:
 
 
 def _scheduler(waybill: Waybill) -> psutil.Process:
-    home = str(waybill.home.path)
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("WAYBILL_HOME") == home and process.cmdline()[-1:] == ["scheduler"]:
-                return process
-        except psutil.Error:
-            continue
-    raise LookupError("the scheduler is not running")
+    return psutil.Process(Supervisor(waybill.home).states()["scheduler"]["pid"])
 
 
 def _running(waybill: Waybill) -> list[object]:

@@ -1,4 +1,4 @@
-"""Import leads from a file, or from rows pasted into the form.
+"""Import leads from a file, or from rows pasted into Airflow's form.
 
 CSV with a header line, NDJSON or a JSON array. Each row becomes a lead of its own and goes through `lead_to_client`
 like any other. Importing the same file again adds nothing; rows that cannot be read are named in the task's log.
@@ -6,32 +6,6 @@ like any other. Importing the same file again adds nothing; rows that cannot be 
 
 from __future__ import annotations
 
-from airflow.sdk import Param
+from waybill.forms import import_dag
 
-from waybill.dags import workflow_dag
-from waybill.operators.imports import ImportRowsOperator
-
-WORKFLOW = "lead_to_client"
-
-with workflow_dag(
-    "lead_import",
-    WORKFLOW,
-    schedule=None,
-    purpose=__doc__,
-    params={
-        "source": Param(
-            "import", type="string", title="Source", description="A source of include/intake/sources.yaml."
-        ),
-        "path": Param(
-            None, type=["null", "string"], title="File", description="A path on the machine that runs the tasks."
-        ),
-        "rows": Param(
-            None,
-            type=["null", "string"],
-            format="multiline",
-            title="Rows",
-            description="Instead of a file: a header line and rows, or one JSON object on each line.",
-        ),
-    },
-):
-    ImportRowsOperator(task_id="import_rows")
+import_dag("lead_import", "lead_to_client", source="import", purpose=__doc__)

@@ -1,4 +1,4 @@
-"""Import purchase requests from a file, or from rows pasted into the form.
+"""Import purchase requests from a file, or from rows pasted into Airflow's form.
 
 CSV with a header line (requester, cost_centre, category, supplier, currency, description, quantity, unit_price,
 tax_rate, …), NDJSON or a JSON array. Each row of a CSV becomes a request of one line and goes through
@@ -8,32 +8,6 @@ rows that cannot be read are named in the task's log.
 
 from __future__ import annotations
 
-from airflow.sdk import Param
+from waybill.forms import import_dag
 
-from waybill.dags import workflow_dag
-from waybill.operators.imports import ImportRowsOperator
-
-WORKFLOW = "purchase_approval"
-
-with workflow_dag(
-    "purchase_import",
-    WORKFLOW,
-    schedule=None,
-    purpose=__doc__,
-    params={
-        "source": Param(
-            "purchase-import", type="string", title="Source", description="A source of include/intake/sources.yaml."
-        ),
-        "path": Param(
-            None, type=["null", "string"], title="File", description="A path on the machine that runs the tasks."
-        ),
-        "rows": Param(
-            None,
-            type=["null", "string"],
-            format="multiline",
-            title="Rows",
-            description="Instead of a file: a header line and rows, or one JSON object on each line.",
-        ),
-    },
-):
-    ImportRowsOperator(task_id="import_rows")
+import_dag("purchase_import", "purchase_approval", source="purchase-import", purpose=__doc__)

@@ -1,4 +1,4 @@
-"""Import goods receipts from a file, or from rows pasted into the form.
+"""Import goods receipts from a file, or from rows pasted into Airflow's form.
 
 CSV with a header line (number, order, kind, received_on, order_line or item, quantity, condition, note), NDJSON or a
 JSON array. Each row of a CSV becomes a receipt of one line and goes through `goods_receipt` like any other. Importing
@@ -7,32 +7,6 @@ the same file again adds nothing; rows that cannot be read are named in the task
 
 from __future__ import annotations
 
-from airflow.sdk import Param
+from waybill.forms import import_dag
 
-from waybill.dags import workflow_dag
-from waybill.operators.imports import ImportRowsOperator
-
-WORKFLOW = "goods_receipt"
-
-with workflow_dag(
-    "receipt_import",
-    WORKFLOW,
-    schedule=None,
-    purpose=__doc__,
-    params={
-        "source": Param(
-            "receipt-import", type="string", title="Source", description="A source of include/intake/sources.yaml."
-        ),
-        "path": Param(
-            None, type=["null", "string"], title="File", description="A path on the machine that runs the tasks."
-        ),
-        "rows": Param(
-            None,
-            type=["null", "string"],
-            format="multiline",
-            title="Rows",
-            description="Instead of a file: a header line and rows, or one JSON object on each line.",
-        ),
-    },
-):
-    ImportRowsOperator(task_id="import_rows")
+import_dag("receipt_import", "goods_receipt", source="receipt-import", purpose=__doc__)
