@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 
 import psutil
 
-from benchmarks import end_to_end, intake, matching_invoices
+from benchmarks import approvals, end_to_end, intake, matching_invoices
 
-PARTS = ("intake", "leads", "matching", "invoices")
+PARTS = ("intake", "leads", "matching", "invoices", "approvals")
 
 
 def machine() -> str:
@@ -42,6 +42,9 @@ def main() -> None:
     if "leads" in parts:
         print("## Leads, from webhook to finished case\n")
         print(end_to_end.table(*end_to_end.run((100, 1_000) if options.quick else end_to_end.SIZES)), end="\n\n")
+    if "approvals" in parts:
+        print("## Requests that wait for people\n", flush=True)
+        print(approvals.table(approvals.run(100 if options.quick else approvals.WAITING)), end="\n\n")
     if "matching" in parts:
         print("## Matching\n", flush=True)
         sys.argv = ["benchmarks.matching.evaluate", *(["--quick"] if options.quick else [])]

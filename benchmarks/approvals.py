@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from benchmarks.end_to_end import Memory
+from include.runtime.supervision import Supervisor
 from tests.support.buying import Buying
 from tests.support.stack import Waybill, start_waybill, stop_waybill
 
