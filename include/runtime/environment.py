@@ -251,8 +251,9 @@ def _airflow_settings(home: Home, airflow_url: str, passwords: Path) -> dict[str
         "AIRFLOW__API__INSTANCE_NAME": "Waybill",
         # The time between two looks of an idle scheduler is paid once per task of a chain.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-        # An edited DAG file is read at once; the interval is for the others.
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
+        # An edited DAG file is read at once; the interval is for the others, and reading all of them again takes half a
+        # minute of a core.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "120",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "20",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
