@@ -48,8 +48,8 @@ def airflow_programs() -> list[Program]:
         Program("api-server", [*airflow, "api-server"], priority=10),
         # Tasks are forked from the scheduler, so it is the one to load heavy libraries.
         Program("scheduler", [*airflow, "scheduler", "--skip-serve-logs"], {"WAYBILL_PRELOAD": preload}),
-        # DAG files are read in forks of the processor; its own rules it must not keep, or an edit would not count.
-        Program("dag-processor", [*airflow, "dag-processor"], {"WAYBILL_PRELOAD": "libraries"}),
+        # DAG files are read in forks of the processor, thirty of them when it starts.
+        Program("dag-processor", [*airflow, "dag-processor"], {"WAYBILL_PRELOAD": preload}),
         Program("triggerer", [*airflow, "triggerer", "--skip-serve-logs"]),
     ]
 
