@@ -35,7 +35,7 @@ from include.intake.inbox import Away, Inbox, Item, Receipt
 from include.intake.problems import Problem, away
 from include.intake.receipts import standing
 from include.intake.signatures import Message, Refused, verify
-from include.intake.sources import SecretMissing, Source, sources, usable_id
+from include.intake.sources import SecretMissing, Source, outside_sources, usable_id
 
 log = logging.getLogger(__name__)
 
@@ -461,7 +461,7 @@ async def _http_problem(_: Request, error: Exception) -> Response:
 def create_app(
     *,
     prefix: str = "",
-    known: Callable[[], Mapping[str, Source]] = sources,
+    known: Callable[[], Mapping[str, Source]] = outside_sources,
     begins: Callable[[str], FirstStage] = first_stage,
     dsn: Callable[[], str] = asyncpg_dsn,
 ) -> FastAPI:

@@ -95,6 +95,8 @@ def import_rows(
     :raises KeyError: when there is no such source.
     """
     declared = source(source_name)
+    if declared.is_handoff:
+        raise ImportRefused(f"the source {source_name} takes what other workflows hand over; choose another one")
     start = begins(declared.workflow)
     result = ImportResult()
     with _opened(path_or_text, folder) as (stream, kind):

@@ -28,6 +28,8 @@ class Scheme(StrEnum):
     SLACK = "slack"
     STRIPE = "stripe"
     NONE = "none"
+    HANDOFF = "handoff"
+    """Comes from another workflow of Waybill itself; nothing from outside can."""
 
 
 class Refused(Exception):

@@ -81,15 +81,22 @@ class Source(BaseModel):
 
     @model_validator(mode="after")
     def _is_proved(self) -> Source:
-        if (self.scheme is Scheme.NONE) != (self.secret is None):
-            raise ValueError("`secret` names an environment variable; it is left out only where the scheme is none")
+        if (self.scheme in (Scheme.NONE, Scheme.HANDOFF)) != (self.secret is None):
+            raise ValueError("`secret` names an environment variable; it is left out only for none and handoff")
         return self
+
+    @property
+    def is_handoff(self) -> bool:
+        """Whether its deliveries come from another workflow, and never from outside."""
+        return self.scheme is Scheme.HANDOFF
 
     def secrets(self) -> list[str]:
         """Return the secrets that are good now.
 
         :raises SecretMissing: when there is none, or when the source is unsigned outside development.
         """
+        if self.is_handoff:
+            raise SecretMissing(f"the source {self.name} takes handoffs of other workflows only")
         if self.secret is None:
             if not current().is_development:
                 raise SecretMissing(f"the unsigned source {self.name} exists in development only")
@@ -152,6 +159,11 @@ def _shipped(environment: str) -> Mapping[str, Source]:
 def sources() -> Mapping[str, Source]:
     """Return the shipped sources that exist in this environment, read once."""
     return _shipped(current().name)
+
+
+def outside_sources() -> Mapping[str, Source]:
+    """Return those of `sources()` that take deliveries from outside: the others are handoffs."""
+    return {name: source for name, source in sources().items() if not source.is_handoff}
 
 
 def source(name: str) -> Source:
