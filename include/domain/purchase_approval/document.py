@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pymupdf_fonts
 from fpdf import FPDF, XPos, YPos
 from fpdf.enums import Align, TableBordersLayout
 from fpdf.fonts import FontFace
+from platformdirs import user_cache_path
 
 from include.data import money
 from include.domain.purchase_approval.content import figure, number
@@ -31,17 +33,21 @@ _HEADS = ("", "Description", "Quantity", "Unit", "Price", "Tax", "Amount")
 
 @cache
 def _files() -> Mapping[tuple[str, str], Path]:
-    """The fonts as files, which is how the library takes them; written once per process."""
-    folder = Path(tempfile.mkdtemp(prefix="waybill-fonts-"))
+    """The fonts as files, which is how the library takes them; written once per machine, whole or not at all."""
+    folder = user_cache_path("waybill") / f"fonts-{version('pymupdf-fonts')}"
+    folder.mkdir(parents=True, exist_ok=True)
     files = {}
-    for (family, style), name in _FONTS.items():
-        files[family, style] = folder / f"{name}.ttf"
-        files[family, style].write_bytes(pymupdf_fonts.fontbuffers[name]())
+    for key, name in _FONTS.items():
+        files[key] = folder / f"{name}.ttf"
+        if not files[key].exists():
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as unfinished:
+                unfinished.write(pymupdf_fonts.fontbuffers[name]())
+            Path(unfinished.name).replace(files[key])
     return files
 
 
 def preload() -> None:
-    """Unpack the fonts once, in the process whose children write orders."""
+    """Unpack the fonts, in the process whose children write orders."""
     _files()
 
 
