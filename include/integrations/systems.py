@@ -142,7 +142,9 @@ class ErpProvider(Provider, Protocol):
         """Return what the ERP knows now of each of `keys`; what it does not know is left out.
 
         :param kind: `supplier` -> name, active, blocked, email, currency, country, orders_by_mail, language;
-            `order` -> id, number, state.
+            `order` -> id, number, state; `product` -> title, unit, group, tracking, standard_cost, active;
+            `stock`, whose keys are codes of locations -> everything that is there, under "ITEM|LOCATION|LOT", as item,
+            location, lot and quantity. An ERP that keeps no lots says an empty one.
         :raises SystemTrouble: when the ERP cannot be asked.
         """
         ...

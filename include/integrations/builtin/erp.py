@@ -1,12 +1,12 @@
-"""The built-in provider of the `erp` role: suppliers, orders, receipts and invoices in PostgreSQL.
+"""The built-in provider of the `erp` role: suppliers, orders, receipts, invoices and stock in PostgreSQL.
 
-Keyed by Waybill's own keys, so sending an effect again changes nothing. It keeps documents, and no accounts.
+Keyed by Waybill's own keys, so sending an effect again changes nothing. It keeps documents and stock, and no accounts.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,13 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from include.integrations.builtin.erp_stock import (
+    change_stock,
+    move_stock,
+    read_products,
+    read_stock,
+    upsert_products,
+)
 from include.integrations.http import mask
 from include.integrations.systems import Failed, Json, Operation, Outcome, PendingEffect, Sent, Settle
 
@@ -22,11 +29,13 @@ PARENT_MISSING = 60.0  # seconds until a document is tried again whose order is 
 
 OPERATIONS = (
     Operation("upsert_supplier", Settle.RESEND),
+    Operation("upsert_product", Settle.RESEND),
     Operation("create_purchase_order", Settle.RESEND, compensation="cancel_purchase_order"),
     Operation("receive_goods", Settle.RESEND, compensation="return_goods"),
     Operation("return_goods", Settle.RESEND),
     Operation("book_invoice", Settle.RESEND),
     Operation("cancel_purchase_order", Settle.RESEND),
+    Operation("move_stock", Settle.RESEND),
 )
 KINDS = {"receive_goods": "receipt", "return_goods": "return"}
 SUPPLIER = {
@@ -54,7 +63,7 @@ NEW_DOCUMENTS = text("""
 insert into erp_documents (key, kind, number, order_key, document)
 select key, kind, key, order_key, document
 from jsonb_to_recordset(:documents) as v(key text, kind text, order_key text, document jsonb)
-on conflict do nothing
+on conflict do nothing returning key
 """)
 INVOICES = text("""
 select v.key, d.key as booked
@@ -124,7 +133,11 @@ class BuiltinErp:
                     {"keys": list(keys)},
                 )
                 return {row.key: {"id": row.key, "number": row.number, "state": row.state} for row in rows}
-        raise ValueError(f"an ERP is read for a supplier or an order, not for a {kind}")
+            if kind == "product":
+                return read_products(connection, keys)
+            if kind == "stock":
+                return read_stock(connection, keys)
+        raise ValueError(f"an ERP is read for a supplier, an order, a product or stock, not for a {kind}")
 
 
 def _upsert_suppliers(connection: Connection, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
@@ -196,7 +209,8 @@ def _move_goods(connection: Connection, effects: Sequence[PendingEffect]) -> Seq
     """Add receipts or returns, each against its order as it stands after those before it."""
     orders = _orders(connection, [effect.payload["order"] for effect in effects])
     outcomes = [_move(orders.get(effect.payload["order"]), effect) for effect in effects]
-    _add(connection, effects, outcomes, lambda effect: KINDS[effect.operation])
+    new = _add(connection, effects, outcomes, lambda effect: KINDS[effect.operation])
+    change_stock(connection, [change for one in new for change in _stock_changes(one)])
     return outcomes
 
 
@@ -209,6 +223,14 @@ def _move(order: _Order | None, effect: PendingEffect) -> Outcome:
             return Failed(problem, permanent=True)
         order.add(key, kind, effect.payload["lines"])
     return Sent({"id": key, "number": key})
+
+
+def _stock_changes(document: Json) -> Iterator[tuple[str, str, str, Decimal]]:
+    """Give what a receipt or a return changes at its location: of those lines that say how much, in the base unit."""
+    payload, sign = document["document"], -1 if document["kind"] == "return" else 1
+    for line in payload["lines"] if payload.get("location") else ():
+        if line.get("item") and line.get("stock_quantity"):
+            yield payload["location"], line["item"], line.get("lot") or "", sign * Decimal(str(line["stock_quantity"]))
 
 
 def _problem(order: _Order, payload: Json, kind: str) -> str | None:
@@ -240,7 +262,12 @@ def _book(connection: Connection, effects: Sequence[PendingEffect]) -> Sequence[
         else Sent({"id": effect.payload["key"], "number": effect.payload["key"]})
         for effect in effects
     ]
-    documents = _add(connection, effects, outcomes, lambda effect: effect.payload["kind"])
+    _add(connection, effects, outcomes, lambda effect: effect.payload["kind"])
+    documents = [
+        {"key": effect.payload["key"], "document": effect.payload}
+        for effect, outcome in zip(effects, outcomes, strict=True)
+        if isinstance(outcome, Sent)
+    ]
     booked: dict[str, str | None] = {
         row.key: row.booked for row in connection.execute(INVOICES, {"documents": Jsonb(documents)})
     }
@@ -259,9 +286,9 @@ def _add(
     outcomes: Sequence[Outcome],
     kind: Callable[[PendingEffect], str],
 ) -> list[Json]:
-    """Insert the documents of the effects that are Sent, and return them."""
-    documents = [
-        {
+    """Insert the documents of the effects that are Sent, and return those that are new."""
+    documents = {
+        effect.payload["key"]: {
             "key": effect.payload["key"],
             "kind": kind(effect),
             "order_key": effect.payload.get("order"),
@@ -269,9 +296,9 @@ def _add(
         }
         for effect, outcome in zip(effects, outcomes, strict=True)
         if isinstance(outcome, Sent)
-    ]
-    connection.execute(NEW_DOCUMENTS, {"documents": Jsonb(documents)})
-    return documents
+    }
+    new = connection.execute(NEW_DOCUMENTS, {"documents": Jsonb(list(documents.values()))}).scalars()
+    return [documents[key] for key in new]
 
 
 def _orders(connection: Connection, keys: Sequence[str]) -> dict[str, _Order]:
@@ -297,4 +324,6 @@ _WRITERS: Mapping[str, Callable[[Connection, Sequence[PendingEffect]], Sequence[
     "receive_goods": _move_goods,
     "return_goods": _move_goods,
     "book_invoice": _book,
+    "upsert_product": upsert_products,
+    "move_stock": move_stock,
 }
