@@ -68,6 +68,10 @@ RECORDS: dict[str, tuple[str, ...]] = {
         *("number", "supplier", "supplier_name", "order", "kind", "corrects", "invoice_date", "due_date"),
         *("currency", "net", "tax", "gross", "lines"),
     ),
+    "stock_request": (
+        *("number", "kind", "requester", "entered_by", "from", "to", "reason", "reference", "sheet", "occurred_at"),
+        "lines",
+    ),
 }
 """The fields that a mapping may fill, by the kind of record that the source sends."""
 
@@ -75,6 +79,10 @@ ITEMS: dict[str, tuple[str, ...]] = {
     "purchase_request": ("item", "description", "quantity", "unit", "unit_price", "tax_rate", "account"),
     "goods_receipt": ("order_line", "item", "quantity", "condition", "note"),
     "supplier_invoice": ("order_line", "item", "description", "quantity", "unit_price", "tax_rate"),
+    "stock_request": (
+        *("item", "description", "quantity", "unit", "lot", "expires_on", "unit_cost", "price", "country", "note"),
+        "occurred_at",
+    ),
 }
 """The fields of one line, of the records that have lines; their numbers are read as they are written."""
 
@@ -277,7 +285,7 @@ LINES = "lines"
 class MappingRules(Part):
     """How the payloads of one source become fields."""
 
-    record: Literal["lead", "deal", "purchase_request", "goods_receipt", "supplier_invoice"]
+    record: Literal["lead", "deal", "purchase_request", "goods_receipt", "supplier_invoice", "stock_request"]
     answers: Answers | None = None
     fields: Fields
     lines: Lines | None = None

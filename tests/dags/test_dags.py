@@ -37,6 +37,11 @@ EXPECTED = {
     "invoice_import",
     "invoice_resolve",
     "journal_export",
+    "stock_request",
+    "stock_reprocess",
+    "stock_decision",
+    "stock_import",
+    "stock_resolve",
     "waybill_alerts",
     "waybill_approvals",
     "approval_delegate",
@@ -71,7 +76,7 @@ def test_each_step_is_a_task_and_each_task_a_step(dags: dict[str, Any]) -> None:
 
 def test_the_steps_run_in_the_contracts_order(dags: dict[str, Any]) -> None:
     carrying = [dag for dag in dags.values() if CARRIES_STEPS in dag.task_ids]
-    assert len(carrying) == 9
+    assert len(carrying) == 11
     for dag in carrying:
         workflow = next(tag.removeprefix("workflow:") for tag in dag.tags if tag.startswith("workflow:"))
         assert [task.task_id for task in dag.topological_sort()] == load()[workflow].step_ids
@@ -98,7 +103,7 @@ def test_every_parameter_explains_itself(dags: dict[str, Any]) -> None:
 
 
 def test_a_risky_dag_is_a_dry_run_by_default(dags: dict[str, Any]) -> None:
-    for dag_id in ("lead_replay", "purchase_replay", "receipt_resolve", "invoice_resolve"):
+    for dag_id in ("lead_replay", "purchase_replay", "receipt_resolve", "invoice_resolve", "stock_resolve"):
         assert dags[dag_id].params["dry_run"] is True
     assert dags["purchase_replay"].params["dry_run"] is True
 

@@ -189,7 +189,9 @@ def test_contracts_name_the_sources_that_there_are():
     assert not strays, f"these sources of sources.yaml name a workflow that has no contract: {strays}"
 
 
-@pytest.mark.parametrize("workflow", ["lead_to_client", "deal_to_client", "goods_receipt", "supplier_invoice"])
+@pytest.mark.parametrize(
+    "workflow", ["lead_to_client", "deal_to_client", "goods_receipt", "supplier_invoice", "stock_request"]
+)
 def test_every_reason_that_a_step_gives_says_what_to_do(workflow):
     intake = [ROOT / "include/intake" / name for name in ("mapping.py", "received.py", "sources.py")]
     files = [*(ROOT / "include/domain" / workflow).glob("*.py"), *intake]
