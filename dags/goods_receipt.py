@@ -1,4 +1,4 @@
-"""What the warehouse receives or sends back is counted on its order, and posted in the ERP.
+"""What the warehouse receives or sends back is counted on its order, posted in the ERP, and handed over to the stock.
 
 Runs whenever receipts are pending. A receipt that does not fit its order is set aside, and nothing of it is counted;
 goods that came damaged are noted, and not accepted. The purchase and the invoices that waited for the goods go on by
@@ -9,6 +9,7 @@ themselves. In Airflow, every task can be retried and cleared: a receipt counts 
 
 from __future__ import annotations
 
+from include.domain.goods_receipt.hand_over import hand_over_receipts
 from include.domain.goods_receipt.post_receipt import log, plan_post_receipt
 from include.domain.goods_receipt.read_receipt import read_receipt
 from include.domain.goods_receipt.record_receipt import check_receipt, record_receipt
@@ -25,6 +26,7 @@ def receipt_steps(capture: ClaimCasesOperator) -> None:
     steps.rule("check_receipt", check_receipt)
     steps.rule("record_receipt", record_receipt)
     steps.effects("post_receipt", plan_post_receipt, system="erp")
+    steps.rule("hand_over", hand_over_receipts)
     steps.rule("log", log)
 
 

@@ -61,6 +61,7 @@ class Category(_Strict):
     :param over_delivery: share of the ordered quantity that may be delivered beyond it.
     :param price_tolerance: share of the ordered price that an invoice may differ by.
     :param quantity_tolerance: share of the received quantity that an invoice may differ by.
+    :param stock: the location of the warehouse that keeps it in stock; None for what is used up at once.
     """
 
     title: str
@@ -69,6 +70,7 @@ class Category(_Strict):
     price_tolerance: Share
     quantity_tolerance: Share
     risk: Risk
+    stock: str | None = None
 
 
 class CostCentre(_Strict):

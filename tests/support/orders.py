@@ -168,13 +168,14 @@ def work(engine: Engine, workflow: str, *, until: str = "") -> None:
 
 def _steps(workflow: str) -> dict[str, tuple[str, Callable[..., Any]]]:
     if workflow == "goods_receipt":
-        from include.domain.goods_receipt import post_receipt, read_receipt, record_receipt
+        from include.domain.goods_receipt import hand_over, post_receipt, read_receipt, record_receipt
 
         return {
             "read_receipt": ("rule", read_receipt.read_receipt),
             "check_receipt": ("rule", record_receipt.check_receipt),
             "record_receipt": ("rule", record_receipt.record_receipt),
             "post_receipt": ("effects", post_receipt.plan_post_receipt),
+            "hand_over": ("rule", hand_over.hand_over_receipts),
             "log": ("rule", post_receipt.log),
         }
     from include.domain.supplier_invoice import book, find_order, match, read_invoice

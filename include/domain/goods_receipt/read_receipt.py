@@ -51,7 +51,8 @@ class _Receipt:
 def read_receipt(work: Work) -> StepResult:
     """Write the receipts of a batch; one that cannot be read is set aside.
 
-    A receipt that comes here again takes back what it had counted. One that the ERP may have is left as it is.
+    A receipt that comes here again takes back what it had counted. One that the ERP or the
+    stock may have is left as it is.
     """
     settled = _settled(work.connection, work.case_ids)
     receipts = [_read(delivery) for delivery in received(work) if delivery.case_id not in settled]
@@ -66,7 +67,8 @@ def _settled(connection: Connection, case_ids: Sequence[int]) -> set[int]:
         connection.execute(
             text("""
                 select case_id from effects where case_id = any(:ids) and system = 'erp'
-                   and state in ('sending', 'sent', 'unknown')"""),
+                   and state in ('sending', 'sent', 'unknown')
+                union select case_id from goods_receipts where case_id = any(:ids) and posted_at is not null"""),
             {"ids": list(case_ids)},
         ).scalars()
     )
