@@ -11,14 +11,12 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 from include.approvals import rounds
+from include.approvals.routing import BY_RULE
 from include.cases import store
 from include.cases.model import Reason, StepResult, Work
 from include.domain.budgets import commit_all, find
 from include.domain.purchase_approval.content import contents, digests
 from include.domain.purchasing import purchasing
-
-BY_RULE = "rule:"
-"""Begins `approved_by` of a request that nobody had to be asked about; the rule's id follows."""
 
 
 def check_budget(work: Work) -> StepResult:
