@@ -72,6 +72,8 @@ RECORDS: dict[str, tuple[str, ...]] = {
         *("number", "kind", "requester", "entered_by", "from", "to", "reason", "reference", "sheet", "occurred_at"),
         "lines",
     ),
+    "count_sheet": ("number", "location", "counter", "planned_for", "blind", "lines"),
+    "replenishment_need": ("need",),
 }
 """The fields that a mapping may fill, by the kind of record that the source sends."""
 
@@ -83,6 +85,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
         *("item", "description", "quantity", "unit", "lot", "expires_on", "unit_cost", "price", "country", "note"),
         "occurred_at",
     ),
+    "count_sheet": ("item", "lot", "class"),
 }
 """The fields of one line, of the records that have lines; their numbers are read as they are written."""
 
@@ -285,7 +288,10 @@ LINES = "lines"
 class MappingRules(Part):
     """How the payloads of one source become fields."""
 
-    record: Literal["lead", "deal", "purchase_request", "goods_receipt", "supplier_invoice", "stock_request"]
+    record: Literal[
+        "lead", "deal", "purchase_request", "goods_receipt", "supplier_invoice",
+        "stock_request", "count_sheet", "replenishment_need",
+    ]  # fmt: skip
     answers: Answers | None = None
     fields: Fields
     lines: Lines | None = None
