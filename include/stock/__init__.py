@@ -1,0 +1,1 @@
+"""The stock ledger: items, places, movements and what is there; no workflow's words in it."""
