@@ -83,7 +83,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
     "supplier_invoice": ("order_line", "item", "description", "quantity", "unit_price", "tax_rate"),
     "stock_request": (
         *("item", "description", "quantity", "unit", "lot", "expires_on", "unit_cost", "price", "country", "note"),
-        "occurred_at",
+        *("occurred_at", "row"),
     ),
     "count_sheet": ("item", "lot", "class"),
 }

@@ -66,6 +66,12 @@ class Source(BaseModel):
         default_factory=list,
         description="The sender's own id inside the body; of several parts all must be there",
     )
+    group: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+        default_factory=list,
+        description="Column of an imported file, or several of which the first that a row has counts: rows with the "
+        "same value there are one delivery, {<first column>: value, rows: [row, ...]}, known by that value; each row "
+        "has the number of its line as _line",
+    )
     volatile: list[str] = Field(
         default_factory=list, description="Top-level names that differ when the same delivery is sent again"
     )
@@ -83,6 +89,8 @@ class Source(BaseModel):
     def _is_proved(self) -> Source:
         if (self.scheme in (Scheme.NONE, Scheme.HANDOFF)) != (self.secret is None):
             raise ValueError("`secret` names an environment variable; it is left out only for none and handoff")
+        if self.group and (self.id_path or self.scheme is Scheme.HANDOFF):
+            raise ValueError("`group` is for rows of files, whose id is the group's value: leave out `id_path`")
         return self
 
     @property
@@ -116,6 +124,13 @@ class Source(BaseModel):
         if not parts or not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
             return None
         return usable_id(":".join(map(str, parts)))
+
+    def group_of(self, document: Mapping[str, Any]) -> str | None:
+        """Return the value by which a row belongs to others, or None where it stands alone."""
+        value = next((document[column] for column in self.group if column in document), None)
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            return None
+        return usable_id(str(value))
 
 
 def usable_id(text: str) -> str | None:

@@ -31,7 +31,7 @@ def test_every_shipped_source_can_be_read_and_proves_itself_in_production() -> N
     shipped = load(environment="production")
     leads = {"website", "typeform", "hubspot", "partner", "import", "crm"}
     purchasing = {"purchase-portal", "purchase-form", "purchase-import", "warehouse", "erp-receipts"}
-    stock = {"stock-requests", "stock-form", "stock-import", "pos"}
+    stock = {"stock-requests", "stock-form", "stock-import", "pos", "retail-sales"}
     handed = {name for name, each in shipped.items() if each.is_handoff}
     assert handed >= {"goods-receipt", "stock-back-order", "stock-held", "replenishment-transfer"}
     assert set(shipped) - handed == leads | purchasing | stock | {"receipt-import", "invoices", "invoice-import"}
