@@ -16,8 +16,6 @@ from itertools import accumulate
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
-from include.stock.valuation import unit_costs
-
 ZERO = Decimal(0)
 
 
@@ -51,35 +49,34 @@ def classes(values: Mapping[str, Decimal], shares: Shares | None = None) -> dict
 
 
 def consumption(connection: Connection, since: datetime, until: datetime | None = None) -> dict[str, Decimal]:
-    """Return what left real places for customers or own use in [since, until), less what came back, in base units.
+    """Return the value of what left real places for customers or own use in [since, until), less what came back.
 
-    Every active item is in it, with zero where nothing moved.
+    In the company's currency, at today's unit cost, else the standard cost; an item without either is worth nothing
+    that is known. Every active item is in it, with zero where nothing moved.
     """
     found = connection.execute(
         text("""
-            select i.code, coalesce(sum(case when s.real then m.quantity else -m.quantity end), 0) as quantity
-            from stock_items i left join (
-                stock_movements m
+            select i.code, coalesce(c.quantity * coalesce(v.unit_cost, i.standard_cost, 0), 0) as value
+            from stock_items i left join stock_valuations v on v.item = i.code
+            left join (
+                select m.item, sum(case when s.real then m.quantity else -m.quantity end) as quantity
+                from stock_movements m
                 join stock_locations s on s.code = m.source join stock_locations d on d.code = m.destination
-            ) on m.item = i.code and m.moved_at >= :since
-             and (cast(:until as timestamptz) is null or m.moved_at < :until)
-             and (s.real and d.kind in ('customer', 'consumption') or d.real and s.kind in ('customer', 'consumption'))
-            where i.active group by i.code"""),
+                where m.moved_at >= :since and (cast(:until as timestamptz) is null or m.moved_at < :until)
+                  and (s.real and d.kind in ('customer', 'consumption')
+                       or d.real and s.kind in ('customer', 'consumption'))
+                group by m.item) c on c.item = i.code
+            where i.active"""),
         {"since": since, "until": until},
     )
-    return {row.code: row.quantity for row in found}
+    return {row.code: row.value for row in found}
 
 
 def abc_classes(
     connection: Connection, since: datetime, until: datetime | None = None, shares: Shares | None = None
 ) -> dict[str, str]:
-    """Return the class of each active item by the value of its consumption in [since, until), at today's unit costs.
-
-    An item without any cost is C: nobody knows what it is worth.
-    """
-    quantities = consumption(connection, since, until)
-    costs = unit_costs(connection, [item for item, quantity in quantities.items() if quantity])
-    return classes({item: quantity * costs.get(item, ZERO) for item, quantity in quantities.items()}, shares)
+    """Return the class of each active item by the value of its consumption in [since, until)."""
+    return classes(consumption(connection, since, until), shares)
 
 
 def classify(connection: Connection, since: datetime, until: datetime, shares: Shares | None = None) -> int | None:
