@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
@@ -138,6 +139,27 @@ def upsert_items(connection: Connection, items: Iterable[Item], *, only_new: boo
     return len(touched)
 
 
+def load_lots(connection: Connection, items: Collection[str]) -> dict[tuple[str, str], date | None]:
+    """Return the last day of each lot of these items, by item and lot; None where it has none."""
+    if not items:
+        return {}
+    rows = connection.execute(_LOTS, {"items": sorted(set(items))})
+    return {(row.item, row.lot): row.expires_on for row in rows}
+
+
+def upsert_lots(connection: Connection, lots: Mapping[tuple[str, str], date | None]) -> int:
+    """Write lots with their last days; a day that is known stays. Returns how many are new or got their day."""
+    if not lots:
+        return 0
+    every = sorted(lots)
+    values = {
+        "items": [item for item, _ in every],
+        "lots": [lot for _, lot in every],
+        "days": [lots[each] for each in every],
+    }
+    return connection.execute(_UPSERT_LOTS, values).rowcount
+
+
 def _row(item: Item) -> dict[str, object]:
     return {
         "code": item.code,
@@ -164,6 +186,13 @@ _LOAD = text("""
     select i.*, (select jsonb_object_agg(unit, jsonb_build_array(numerator, denominator))
                  from stock_units u where u.item = i.code) as units
     from stock_items i where code = any(:codes)""")
+
+_LOTS = text("select item, lot, expires_on from stock_lots where item = any(:items)")
+_UPSERT_LOTS = text("""
+    insert into stock_lots as l (item, lot, expires_on)
+    select * from unnest(cast(:items as text[]), cast(:lots as text[]), cast(:days as date[]))
+    on conflict (item, lot) do update set expires_on = excluded.expires_on
+    where l.expires_on is null and excluded.expires_on is not null""")
 
 _COLUMNS = (
     "code, title, item_group, base_unit, decimals, tracking, abc, hazard, temperature, volume, standard_cost, active"

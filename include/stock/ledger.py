@@ -122,6 +122,9 @@ _ON_HAND_AT = text(f"""
         where m.item = p.item and m.lot = p.lot and m.moved_at > :moment
           and p.location in (m.source, m.destination)), 0) as quantity
     from (select distinct * from {_PLACES}) p left join stock_balances b using (item, location, lot)""")
+_LOTS_AT = text(f"""
+    select item, location, b.lot from stock_balances b join {_PLACES} using (item, location)
+    where b.quantity > 0 order by 1, 2, 3""")
 _REVERSE = text("""
     select id, item, lot, destination, source, quantity, unit_cost, case_id, line
     from stock_movements where id = any(:ids) order by id""")
@@ -144,7 +147,7 @@ def post(connection: Connection, movements: Iterable[Movement]) -> int:
         connection.execute(_HOLD_ALL, {name: values[name] for name in ("item", "source", "destination", "lot")})
         new = connection.execute(_POST, values).rowcount
     except IntegrityError as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     if new < count:
         differs = connection.execute(_DIFFERS, values).scalar()
         if differs is not None:
@@ -181,6 +184,14 @@ def on_hand_at(connection: Connection, places: Iterable[Place], moment: datetime
         return {}
     rows = connection.execute(_ON_HAND_AT, {**values, "moment": moment})
     return {Place(*row[:3]): row.quantity for row in rows}
+
+
+def lots_at(connection: Connection, places: Iterable[tuple[str, str]]) -> list[Place]:
+    """Return where stock is of these items at these locations, lot by lot; hold them, and look again, to rely on it."""
+    values = _places(Place(item, location) for item, location in places)
+    if not values["items"]:
+        return []
+    return [Place(*row) for row in connection.execute(_LOTS_AT, values)]
 
 
 def reverse(connection: Connection, movement_ids: Sequence[int], *, moved_at: datetime, key_prefix: str) -> int:
@@ -226,8 +237,8 @@ def _places(places: Iterable[Place]) -> dict[str, list[str]]:
     }
 
 
-def _refusal(error: IntegrityError) -> Exception:
-    """What a constraint's name means to those who post; an error of another kind is given back."""
+def refusal(error: IntegrityError) -> Exception:
+    """Return what a constraint's name means to those who post; an error of another kind comes back as it is."""
     diagnostic: Diagnostic | None = getattr(error.orig, "diag", None)
     constraint = diagnostic.constraint_name if diagnostic else None
     if diagnostic is None or constraint not in _REFUSALS:
