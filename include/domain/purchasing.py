@@ -1,16 +1,20 @@
 """What all of purchasing agrees on: the company, its cost centres, categories, accounts and tolerances.
 
-Reads and checks purchasing.yaml; who decides about a request is the approval matrix's part.
+Reads and checks purchasing.yaml, and tells others what is still expected of orders and how a purchase stands; who
+decides about a request is the approval matrix's part.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy import Connection, text
 
 from include.contracts.documents import DocumentError, read
 
@@ -133,3 +137,65 @@ def load(path: Path = FILE) -> Purchasing:
 def purchasing() -> Purchasing:
     """The shipped file, read once per process."""
     return load()
+
+
+EXPECTED_LINES = """
+    select o.case_id, o.number, o.category, trim(l.item) as item, l.unit,
+           l.quantity - l.received + l.returned as quantity
+    from purchase_orders o join purchase_order_lines l on l.order_id = o.case_id
+    where o.state = 'open' and not l.short_closed and l.quantity > l.received - l.returned and trim(l.item) <> ''"""
+"""Lines of open orders of which more is expected, in the order's unit; to be a part of a statement over many items."""
+
+RECEIVED_LINES = """
+    select r.case_id, o.category, trim(l.item) as item, l.unit, g.accepted as quantity
+    from goods_receipts r join goods_receipt_lines g using (case_id)
+    join purchase_orders o on o.case_id = r.order_id
+    join purchase_order_lines l on l.order_id = r.order_id and l.line = g.order_line
+    where r.recorded_at is not null and r.kind = 'delivery' and g.accepted > 0 and trim(l.item) <> ''"""
+"""What was counted of deliveries, by the receipt's case; whether it is in the stock is not for purchasing to say."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is still expected of an item by one line of an open order, in the order's unit."""
+
+    order: str
+    quantity: Decimal
+    unit: str
+
+
+def expected(connection: Connection, item: str) -> list[Expected]:
+    """Return what is still expected of an item, by order."""
+    found = connection.execute(
+        text(f"select number, quantity, unit from ({EXPECTED_LINES}) e where item = :item order by number"),
+        {"item": item},
+    )
+    return [Expected(*row) for row in found]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a purchase stands.
+
+    :param order: the state of its order: open, closed or cancelled; None while there is none.
+    :param arrived: something came and was not sent back.
+    :param complete: nothing more is expected.
+    """
+
+    order: str | None
+    arrived: bool
+    complete: bool
+
+
+def standings(connection: Connection, case_ids: Collection[int]) -> dict[int, Standing]:
+    """Return how purchases stand, by their cases."""
+    found = connection.execute(
+        text("""
+            select c.id, o.state, coalesce(bool_or(l.received > l.returned), false) as arrived,
+                   coalesce(bool_and(l.short_closed or l.received - l.returned >= l.quantity), false) as complete
+            from cases c left join purchase_orders o on o.case_id = c.id
+            left join purchase_order_lines l on l.order_id = o.case_id
+            where c.id = any(:ids) group by c.id, o.state"""),
+        {"ids": list(case_ids)},
+    )
+    return {row.id: Standing(row.state, row.arrived, row.complete) for row in found}
