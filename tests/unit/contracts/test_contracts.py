@@ -190,7 +190,8 @@ def test_contracts_name_the_sources_that_there_are():
 
 
 @pytest.mark.parametrize(
-    "workflow", ["lead_to_client", "deal_to_client", "goods_receipt", "supplier_invoice", "stock_request", "stock_count"]
+    "workflow",
+    ["lead_to_client", "deal_to_client", "goods_receipt", "supplier_invoice", "stock_request", "stock_count"],
 )
 def test_every_reason_that_a_step_gives_says_what_to_do(workflow):
     intake = [ROOT / "include/intake" / name for name in ("mapping.py", "received.py", "sources.py")]
