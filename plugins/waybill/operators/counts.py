@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from include.data.database import authored, engine
 from include.domain.stock_count import entry, plan, sheets
 from include.domain.stock_count.classes import classify_until
-from include.intake.imports import ImportRefused
+from include.intake.files import ImportRefused
 from waybill.operators.purchases import account_of
 from waybill.operators.quarantine import triggered_by
 
