@@ -98,6 +98,10 @@ class MovingAverage:
         """Return none: the average needs no memory."""
         return ()
 
+    def depth(self) -> int:
+        """Return how many layers there are."""
+        return 0
+
     def next_cost(self) -> Decimal | None:
         """Return what the next piece costs; None where nothing told it."""
         return _cost(self.value, self.quantity) if self.quantity > 0 else self.known_cost
@@ -144,6 +148,10 @@ class FirstInFirstOut:
         """Return what is there of each movement in."""
         return tuple((movement, quantity, value) for movement, (quantity, value) in self._layers.items())
 
+    def depth(self) -> int:
+        """Return how many layers there are."""
+        return len(self._layers)
+
     def next_cost(self) -> Decimal | None:
         """Return what the next piece costs; None where nothing told it."""
         for quantity, value in self._layers.values():
@@ -177,9 +185,14 @@ class Costing:
 
     @property
     def next_cost(self) -> Decimal | None:
-        """What the next piece costs that goes out; None where nothing told it."""
+        """What the next piece costs that goes out; what came uncosted has the last known cost, None without any."""
         with localcontext(EXACT):
-            return self._stock.next_cost()
+            return self._stock.next_cost() or self._stock.known_cost
+
+    @property
+    def depth(self) -> int:
+        """How many layers the state has."""
+        return self._stock.depth()
 
     def apply(self, moves: Iterable[Move]) -> list[Worth]:
         """Return what each of the next movements is worth."""

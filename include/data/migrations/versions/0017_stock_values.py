@@ -64,9 +64,7 @@ create table stock_periods (
     month     date primary key check (extract(day from month) = 1),
     ends_at   timestamptz not null unique,
     closed_at timestamptz not null default now(),
-    closed_by text not null,
-    items     integer not null,
-    value     numeric(24, 6) not null
+    closed_by text not null
 );
 create table stock_period_values (
     month date not null references stock_periods,
