@@ -111,7 +111,7 @@ def document(kind: str | None, *lines: Mapping[str, Any], **more: Any) -> dict[s
     """A request's body. The requester is lena.hoffmann, the place MAIN, the reason said, unless told otherwise.
 
     :param lines: one of five BOLT-8 where there are none.
-    :param more: further fields; `from` is written `from_location` or `location`, `to` is `to_location`. None leaves out.
+    :param more: further fields; `from` and `to` are written `from_location` and `to_location`. None leaves out.
     """
     body: dict[str, Any] = {
         "kind": kind,

@@ -65,10 +65,20 @@ class Kind(_Strict):
 
 
 class _File(_Strict):
+    decided: frozenset[str]
     kinds: dict[str, Kind]
 
 
 @cache
+def _file() -> _File:
+    return _File.model_validate(read(FILE))
+
+
 def kinds() -> dict[str, Kind]:
-    """Return the kinds by their names, read once."""
-    return _File.model_validate(read(FILE)).kinds
+    """Return the kinds by their names."""
+    return _file().kinds
+
+
+def decided() -> frozenset[str]:
+    """Return the sources of requests that were decided on where they come from."""
+    return _file().decided
