@@ -99,6 +99,8 @@ def entry(connection: Connection, form: Mapping[str, Any], *, account: str, form
 def read_lines(pasted: str) -> list[dict[str, str]]:
     """Read pasted lines: CSV with a header (item, lot, counted, unit, note) or a JSON array of such objects.
 
+    A line without a count and without a note is one that is not counted yet, as on a sheet of which a part is done.
+
     :raises EntryRefused: naming the line that cannot be read, or the place that is in it twice.
     """
     rows = _json(pasted) if pasted.lstrip().startswith("[") else _csv(pasted)
@@ -107,7 +109,7 @@ def read_lines(pasted: str) -> list[dict[str, str]]:
     for number, row in enumerate(rows, 1):
         line = {FIELDS[name]: value for name, value in row.items() if value}
         line.pop("title", None)
-        if not line.keys() - {"unit"}:
+        if not line.keys() & {"quantity", "note"}:
             continue
         if "item" not in line or "quantity" not in line:
             raise EntryRefused(f"line {number} needs item and counted; where nothing is there, write 0")
