@@ -15,6 +15,7 @@ from include.stock.ledger import Place
 
 # Enough to be alone: no movement and no reservation is written without its balance.
 _ALONE = text("lock table stock_balances in share row exclusive mode")
+_ALLOWED = text("select set_config('waybill.rebuilding', :allowed, true)")
 _DIFFERENCES = """
     select item, location, lot,
            coalesce(b.quantity, 0) as kept, coalesce(m.quantity, 0) as rebuilt,
@@ -69,7 +70,9 @@ def rebuild(connection: Connection) -> list[Difference]:
     connection.execute(_ALONE)
     found = differences(connection)
     if found:
+        connection.execute(_ALLOWED, {"allowed": "yes"})
         connection.execute(_REBUILD)
+        connection.execute(_ALLOWED, {"allowed": ""})
     return found
 
 

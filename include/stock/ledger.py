@@ -98,14 +98,7 @@ _SENT = "unnest({}) as v({})".format(
     ", ".join(f"cast(:{name} as {kind}[])" for name, kind in _COLUMNS.items()), ", ".join(_COLUMNS)
 )
 _HOLD = text("select hold_stock(cast(:items as text[]), cast(:locations as text[]), cast(:lots as text[]))")
-_HOLD_ALL = text("""
-    select hold_stock_period(),
-           hold_stock(cast(:item as text[]) || cast(:item as text[]),
-                      cast(:source as text[]) || cast(:destination as text[]),
-                      cast(:lot as text[]) || cast(:lot as text[]))""")
-_POST = text(f"""
-    insert into stock_movements ({", ".join(_COLUMNS)}) select * from {_SENT} order by key
-    on conflict (key) do nothing""")
+_POST = text("select post_stock({})".format(", ".join(f"cast(:{name} as {kind}[])" for name, kind in _COLUMNS.items())))
 _DIFFERS = text(f"""
     select v.key from {_SENT} join stock_movements m using (key)
     where (m.item, m.lot, m.source, m.destination, m.quantity)
@@ -144,8 +137,7 @@ def post(connection: Connection, movements: Iterable[Movement]) -> int:
     if not count:
         return 0
     try:
-        connection.execute(_HOLD_ALL, {name: values[name] for name in ("item", "source", "destination", "lot")})
-        new = connection.execute(_POST, values).rowcount
+        new: int = connection.execute(_POST, values).scalar_one()
     except IntegrityError as error:
         raise refusal(error) from error
     if new < count:
@@ -266,5 +258,5 @@ _REFUSALS = {
         "a serial number is at another place already: {primary}",
     ),
     "a_serial_number_is_one": ("serial.elsewhere", "{place} would be there twice or not at all: look at its number"),
-    "stock_movements_reverses_key": ("movement.reversed", "a movement was taken back before"),
+    "a_movement_is_reversed_once": ("movement.reversed", "a movement was taken back before"),
 }

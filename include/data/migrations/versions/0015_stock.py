@@ -1,7 +1,7 @@
 """The stock ledger: items, locations, lots, movements, and the balances that are kept with them.
 
-The rules that must hold whatever any program does are here: a movement is never changed, what leaves one place arrives at
-another, no stock goes below what is there and not reserved, a serial number is in one place, a closed period stays
+The rules that must hold whatever any program does are here: a movement is never changed, what leaves one place arrives
+at another, no stock goes below what is there and not reserved, a serial number is in one place, a closed period stays
 closed, and a request moves once.
 """
 
@@ -84,12 +84,13 @@ create table stock_movements (
     moved_at    timestamptz not null,
     case_id     bigint,
     line        integer,
-    reverses    bigint unique,
+    reverses    bigint,
     author      text not null default author(),
     posted_at   timestamptz not null default now(),
     check (source <> destination)
 );
 create index stock_movements_by_item on stock_movements (item, moved_at, id);
+create unique index a_movement_is_reversed_once on stock_movements (reverses) where reverses is not null;
 create index stock_movements_by_case on stock_movements (case_id) where case_id is not null;
 create trigger stock_movements_are_append_only before update or delete or truncate on stock_movements
     for each statement execute function refuse('a movement is put right by another one that reverses it');
@@ -141,7 +142,6 @@ begin
     return (select closed_until from stock_closing);
 end $$;
 
--- makes the balances of these places exist, and holds them until the transaction ends, in one order for everybody
 -- Makes the balances of these places exist and holds them until the transaction ends, in one order for everybody.
 -- The joins are told to look rows up: a plan kept from a single movement must serve a hundred thousand as well.
 create function hold_stock(items text[], locations text[], lots text[]) returns void language plpgsql
@@ -166,16 +166,16 @@ declare
     closed timestamptz := hold_stock_period();
     wrong record;
 begin
-    if exists (select from written where moved_at < closed) then
-        raise exception 'the period until % is closed: date the movement after it', closed
-            using errcode = 'check_violation', constraint = 'a_closed_period_stays_closed';
-    end if;
-    select w.key into wrong from written w
+    select w.key, w.moved_at < closed as late into wrong from written w
     left join stock_items i on i.code = w.item
     left join stock_locations s on s.code = w.source left join stock_locations d on d.code = w.destination
-    where i.code is null or s.code is null or d.code is null or (i.tracking = 'none') <> (w.lot = '')
-       or w.quantity <> round(w.quantity, i.decimals) or (i.tracking = 'serial' and w.quantity <> 1) limit 1;
-    if found then
+    where w.moved_at < closed or i.code is null or s.code is null or d.code is null
+       or (i.tracking = 'none') <> (w.lot = '') or w.quantity <> round(w.quantity, i.decimals)
+       or (i.tracking = 'serial' and w.quantity <> 1) limit 1;
+    if wrong.late then
+        raise exception 'movement %: the period until % is closed, date the movement after it', wrong.key, closed
+            using errcode = 'check_violation', constraint = 'a_closed_period_stays_closed';
+    elsif found then
         raise exception 'movement %: its item or a place is unknown, or its lot or quantity does not suit the item',
             wrong.key using errcode = 'check_violation', constraint = 'a_movement_fits_its_item';
     end if;
@@ -195,6 +195,25 @@ begin
 end $$;
 create trigger keep_balances after insert on stock_movements
     referencing new table as written for each statement execute function keep_balances();
+
+-- Posts movements, and leaves those whose key was posted before. Holds all places first: whoever wrote a key and then
+-- waited for a place could meet somebody who holds the place and waits for the key.
+create function post_stock(keys text[], kinds text[], items text[], lots text[], sources text[], destinations text[],
+                           quantities numeric[], unit_costs numeric[], moments timestamptz[], case_ids bigint[],
+                           lines integer[], reversed bigint[]) returns integer language plpgsql as $$
+declare
+    posted integer;
+begin
+    perform hold_stock_period();
+    perform hold_stock(items || items, sources || destinations, lots || lots);
+    insert into stock_movements (key, kind, item, lot, source, destination, quantity, unit_cost, moved_at, case_id,
+                                 line, reverses)
+    select * from unnest(keys, kinds, items, lots, sources, destinations, quantities, unit_costs, moments, case_ids,
+                         lines, reversed) as v(key) order by v.key
+    on conflict (key) do nothing;
+    get diagnostics posted = row_count;
+    return posted;
+end $$;
 
 -- a reservation is made and ended, never changed
 create function keep_reserved() returns trigger language plpgsql
@@ -221,6 +240,19 @@ create trigger keep_released after delete on stock_reservations
     referencing old table as ended for each statement execute function keep_reserved();
 create trigger reservations_are_ended_not_changed before update or truncate on stock_reservations
     for each statement execute function refuse('a reservation is ended and made anew');
+
+-- a balance follows what happens; only `include.stock.check.rebuild` writes it by itself
+create function keep_out() returns trigger language plpgsql as $$
+begin
+    raise exception '% on stock_balances is refused: post a movement, or make a reservation', tg_op;
+end $$;
+create trigger balances_follow_movements before update or delete on stock_balances for each statement
+    when (pg_trigger_depth() = 0 and coalesce(current_setting('waybill.rebuilding', true), '') = '')
+    execute function keep_out();
+create trigger balances_begin_at_zero before insert on stock_balances for each row
+    when ((new.quantity <> 0 or new.reserved <> 0) and coalesce(current_setting('waybill.rebuilding', true), '') = '')
+    execute function keep_out();
+create trigger balances_never_vanish before truncate on stock_balances for each statement execute function keep_out();
 
 -- a declaration that takes away "may be negative" holds only where nothing is negative
 create function follow_location() returns trigger language plpgsql as $$
@@ -269,7 +301,9 @@ drop trigger what_ends_reserves_nothing on cases;
 drop view stock_rebuilt;
 drop table stock_unvalued, stock_reservations, stock_balances, stock_movements, stock_closing, stock_lots,
            stock_locations, stock_units, stock_items cascade;
-drop function end_reservations(), keep_item(), follow_location(), keep_reserved(), keep_balances(),
+drop function end_reservations(), keep_item(), follow_location(), keep_out(), keep_reserved(), keep_balances(),
+              post_stock(text[], text[], text[], text[], text[], text[], numeric[], numeric[], timestamptz[], bigint[],
+                         integer[], bigint[]),
               hold_stock(text[], text[], text[]), hold_stock_period();
 """
 
