@@ -17,7 +17,7 @@ from include.approvals.people import people
 from include.cases.model import Reason, StepResult, Work
 from include.data.frames import copy_rows
 from include.data.normalise.text import fold, given, paragraphs
-from include.domain.stock_request.counted import compare
+from include.domain.stock_request.counts import compare_counts
 from include.domain.stock_request.feeds import Feed, feed
 from include.domain.stock_request.kinds import Kind, decided, kinds
 from include.domain.stock_request.lines import Line, Reader, clean, code_of
@@ -63,7 +63,7 @@ def read_request(work: Work) -> StepResult:
     _write(connection, requests)
     items = _items(connection, requests)
     _write_lines(connection, requests, items)
-    compare(connection, [request.case_id for request in requests if request.is_count])
+    compare_counts(connection, [request.case_id for request in requests if request.is_count])
     return StepResult(quarantine={request.case_id: request.reasons for request in requests if request.reasons})
 
 

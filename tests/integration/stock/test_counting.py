@@ -28,14 +28,10 @@ def _bolts(engine: Engine) -> None:
     stock(engine, "BOLT-8", 100)
 
 
-def _move(
-    engine: Engine, quantity: int, at: datetime, to: str = "CUSTOMER", lot: str = "", item: str = "BOLT-8"
-) -> None:
+def _move(engine: Engine, quantity: int, at: datetime, to: str = "CUSTOMER", *, item: str = "BOLT-8") -> None:
     """Let some leave MAIN; with a negative quantity it comes back."""
     source, destination = ("MAIN", to) if quantity > 0 else (to, "MAIN")
-    movement = Movement(
-        f"test/{next(_numbers)}", "issue", item, source, destination, abs(Decimal(quantity)), at, lot=lot
-    )
+    movement = Movement(f"test/{next(_numbers)}", "issue", item, source, destination, abs(Decimal(quantity)), at)
     with authored(engine, actor="system:test") as connection:
         post(connection, [movement])
 

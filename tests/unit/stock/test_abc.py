@@ -27,7 +27,7 @@ def test_what_is_not_consumed_is_c() -> None:
 
 
 def test_shares_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ValueError, match="0.80 and 0.95"):
+    with pytest.raises(ValueError, match=r"0\.80 and 0\.95"):
         Shares(Decimal("0.95"), Decimal("0.80"))
 
 
