@@ -162,7 +162,7 @@ def _spreadsheet_rows(path: Path) -> Rows:
         for name in names:
             sheet = workbook.get_sheet_by_name(name)
             header: list[str] | None = None
-            number = before + (sheet.start[0] if sheet.start else 0)
+            number = before
             for values in sheet.iter_rows():
                 number += 1
                 cells = [_cell(value) for value in values]

@@ -34,15 +34,14 @@ class Groups:
     def __init__(self, connection: Connection, column: str) -> None:
         """Begin with no rows.
 
-        :param connection: one that is used for nothing else; it is closed, not given back, when it ends.
+        :param connection: one that is used for nothing else.
         :param column: what the value that the rows have in common is called in the document.
         """
         self._connection = connection
         self._column = column
-        connection.detach()
         with connection.begin():
             connection.execute(text("set work_mem = '64MB'"))
-            connection.execute(text("create temporary table staged (line bigint, key text, body bytea)"))
+            connection.execute(text('create temporary table staged (line bigint, key text collate "C", body bytea)'))
 
     def add(self, rows: Iterable[tuple[int, str, bytes]]) -> int:
         """Add rows: line, key and the row as an object with something in it; return how many they were."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -96,7 +97,7 @@ def import_rows(
     start = begins(declared.workflow)
     result = ImportResult()
     tell = progress or (lambda _: None)
-    with opened(path_or_text, folder) as lines, engine.connect() as connection:
+    with opened(path_or_text, folder) as lines, _own_connection(engine) as connection:
         rows = _rows(declared, lines, result)
         if declared.group:
             chunks = _chunks_of_groups(connection, declared, rows, result, tell)
@@ -109,6 +110,16 @@ def import_rows(
             _ring(engine, declared.workflow)
             tell(result)
     return result
+
+
+@contextmanager
+def _own_connection(engine: Engine) -> Iterator[Connection]:
+    """A connection that is closed at the end, and not given back: with it go its temporary tables."""
+    with engine.connect() as connection:
+        try:
+            yield connection
+        finally:
+            connection.invalidate()
 
 
 Chunk = Callable[[], int]
