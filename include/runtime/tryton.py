@@ -39,6 +39,7 @@ from include.runtime import embedded_postgres
 from include.runtime.environment import REPOSITORY, Home, RuntimeProblem, keys, write_private
 from include.runtime.supervision import Program, Supervisor
 from include.runtime.tryton_company import set_up
+from include.stock.warehouse import warehouse
 
 Say = Callable[[str], None]
 
@@ -193,7 +194,8 @@ def build(tryton: Tryton, server: str, engine: Engine, known: Purchasing, say: S
         unfinished.configure()
         _create_tables(unfinished, server)
         with _serving(unfinished), unfinished.client(engine, "admin") as admin:
-            set_up(admin, known, login=LOGIN, password=tryton.password, today=datetime.now(UTC).date())
+            places = {code: (place.title, place.kind) for code, place in warehouse().locations.items()}
+            set_up(admin, known, places, login=LOGIN, password=tryton.password, today=datetime.now(UTC).date())
         final = sql.Identifier(tryton.database)
         connection.execute(sql.SQL("alter database {} rename to {}").format(name, final))
     tryton.configure()

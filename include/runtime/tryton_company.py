@@ -5,7 +5,7 @@ A company that has Tryton already does this by hand; docs/erp.md says what Waybi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from include.domain.purchasing import Purchasing
 from include.integrations.tryton.client import TrytonClient
+from include.integrations.tryton.records import OUTSIDE
 
 CURRENCIES = {**dict.fromkeys(("EUR", "USD", "GBP", "CHF", "PLN", "CZK", "DKK", "SEK", "NOK"), 2), "JPY": 0}
 """Digits of each currency's smallest unit; rates are for the company to enter."""
@@ -23,19 +24,32 @@ GROUPS = (
     ("product", "group_product_admin"),
     ("purchase", "group_purchase"),
     ("stock", "group_stock"),
+    ("stock", "group_stock_force_assignment"),
     ("account", "group_account"),
 )
 """What Waybill's user may do, as module and external id of the group."""
 LANGUAGES = ("en", "de", "fr", "es")
 
 
-def set_up(admin: TrytonClient, purchasing: Purchasing, *, login: str, password: SecretStr, today: date) -> None:
-    """Make a company that is ready to buy, and a user of Waybill's own. To be done once, on a new database."""
+def set_up(
+    admin: TrytonClient,
+    purchasing: Purchasing,
+    places: Mapping[str, tuple[str, str]],
+    *,
+    login: str,
+    password: SecretStr,
+    today: date,
+) -> None:
+    """Make a company that is ready to buy and to keep stock, and a user of Waybill's own. Once, on a new database.
+
+    :param places: code -> title and kind of the places that stock moves between.
+    """
     _countries(admin)
     currencies = _currencies(admin)
     company = _company(admin, purchasing, currencies)
     _accounts(admin, purchasing, company)
     _fiscal_years(admin, company, range(today.year - 1, today.year + 2))
+    _locations(admin, places)
     groups = [_xml_id(admin, module, name) for module, name in GROUPS]
     admin.create(
         "res.user",
@@ -188,6 +202,20 @@ def _fiscal_years(admin: TrytonClient, company: int, years: Iterable[int]) -> No
             },
         )
         admin.button("account.fiscalyear", "create_period", [fiscal_year])
+
+
+def _locations(admin: TrytonClient, places: Mapping[str, tuple[str, str]]) -> None:
+    """Make the places of the warehouse, what is under way outside of it, and value goods by their average."""
+    (warehouse,) = admin.search_read("stock.location", [("type", "=", "warehouse")], ["storage_location"])
+    for code, (title, kind) in places.items():
+        values: dict[str, Any] = {"code": code, "name": title, "type": "storage"}
+        if kind == "internal":
+            values["parent"] = warehouse["storage_location"]
+        elif kind != "transit":
+            values["type"] = OUTSIDE[kind]
+        admin.create("stock.location", values)
+    (configuration,) = admin.search_read("product.configuration", [], ["id"]) or [{"id": 1}]
+    admin.write("product.configuration", [configuration["id"]], {"default_cost_price_method": "average"})
 
 
 def _xml_id(admin: TrytonClient, module: str, name: str) -> int:

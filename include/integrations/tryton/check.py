@@ -5,9 +5,10 @@ It reads and changes nothing; what is missing is said so that whoever looks afte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
+from types import MappingProxyType
 
 from include.integrations.tryton.client import Refused, TrytonClient
 from include.integrations.tryton.records import Records, Settings, Unmapped
@@ -18,18 +19,28 @@ MODELS = {
     "purchase.purchase": ("purchase", "read", "write", "create", "delete"),
     "stock.shipment.in": ("stock", "read", "write", "create"),
     "stock.shipment.in.return": ("stock", "read", "write", "create"),
+    "stock.shipment.internal": ("stock", "read", "write", "create"),
+    "stock.shipment.out": ("stock", "read", "write", "create"),
+    "stock.shipment.out.return": ("stock", "read", "write", "create"),
     "account.invoice": ("account_invoice", "read", "write", "create", "delete"),
 }
 """Model -> the module that brings it, and what Waybill's user must be allowed to do with it."""
 
 
 def missing(
-    client: TrytonClient, settings: Settings, *, accounts: Iterable[str], rates: Iterable[Decimal], today: date
+    client: TrytonClient,
+    settings: Settings,
+    *,
+    accounts: Iterable[str],
+    rates: Iterable[Decimal],
+    today: date,
+    locations: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """Return what is missing, as sentences; empty when Waybill can work.
 
     :param accounts: the numbers that lines are posted to.
     :param rates: the tax rates of lines.
+    :param locations: code -> kind of the places that stock moves between.
     :raises SystemTrouble: when Tryton cannot be asked.
     """
     if lacking := _modules_and_rights(client):
@@ -43,6 +54,7 @@ def missing(
         lambda: records.unit(None),
         *(lambda code=code: records.account(code) for code in accounts),
         *(lambda rate=rate: records.tax(rate) for rate in rates),
+        *(lambda one=one: records.location({"code": one[0], "kind": one[1]}) for one in locations.items()),
         lambda: _fiscal_year(client, records, today),
     ]
     found: list[str] = []

@@ -102,13 +102,20 @@ class TrytonClient:
             self._local.answered = former
 
     def search_read(
-        self, model: str, domain: Domain, fields: Sequence[str], *, limit: int | None = None, inactive: bool = False
+        self,
+        model: str,
+        domain: Domain,
+        fields: Sequence[str],
+        *,
+        limit: int | None = None,
+        inactive: bool = False,
+        context: Mapping[str, Any] = MappingProxyType({}),
     ) -> list[Record]:
         """Return the records that `domain` describes, by id.
 
         :param inactive: also those that were put out of use.
+        :param context: what fields are computed by, such as `locations`.
         """
-        context = {"active_test": False} if inactive else {}
         found: list[Record] = self.call(
             f"model.{model}.search_read",
             list(domain),
@@ -117,7 +124,7 @@ class TrytonClient:
             [["id", "ASC"]],
             list(fields),
             repeatable=True,
-            context=context,
+            context={**context, "active_test": False} if inactive else context,
         )
         return found
 

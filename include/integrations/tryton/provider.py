@@ -1,7 +1,7 @@
-"""The Tryton provider of the `erp` role: suppliers, purchases, shipments and supplier invoices.
+"""The Tryton provider of the `erp` role: suppliers, purchases, their shipments, and supplier invoices.
 
-Each record carries Waybill's key in a field that Tryton stores and searches, and is looked for by it before it is
-made. Only a draft is ever created by a single call, and a draft that a lost call left behind is deleted.
+Each record carries Waybill's key and is looked for by it before it is made (documents.py); stock that moves without an
+order is stock.py's part.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from typing import Any
 from include.integrations.http import SystemTrouble, Unavailable, UnknownOutcome, mask
 from include.integrations.systems import Failed, Json, Operation, Outcome, PendingEffect, Sent, Settle, Unknown
 from include.integrations.tryton.client import Record, Refused, TrytonClient
+from include.integrations.tryton.documents import (
+    INVOICE,
+    PURCHASE,
+    RETURN,
+    SHIPMENT,
+    Documents,
+    answer,
+    is_ready,
+    precedence,
+)
 from include.integrations.tryton.records import Records, Settings, Unmapped
+from include.integrations.tryton.stock import Stock
 
 log = logging.getLogger(__name__)
 
@@ -26,35 +37,22 @@ PARENT_MISSING = 60.0  # seconds until a document is tried again whose order is 
 SOON = 5.0  # seconds until a half-made document is finished, or a call goes again that another one was in the way of
 CENT = Decimal("0.01")
 
-PURCHASE, SHIPMENT, RETURN, INVOICE = (
-    "purchase.purchase", "stock.shipment.in", "stock.shipment.in.return", "account.invoice"
-)  # fmt: skip
-
 OPERATIONS = (
     Operation("upsert_supplier", Settle.LOOKUP),
+    Operation("upsert_product", Settle.LOOKUP),
     Operation("create_purchase_order", Settle.LOOKUP, compensation="cancel_purchase_order"),
     Operation("receive_goods", Settle.LOOKUP, compensation="return_goods"),
     Operation("return_goods", Settle.LOOKUP),
     Operation("book_invoice", Settle.LOOKUP),
     Operation("cancel_purchase_order", Settle.LOOKUP),
+    Operation("move_stock", Settle.LOOKUP),
 )
-KEYS = {PURCHASE: "reference", SHIPMENT: "reference", RETURN: "reference", INVOICE: "description"}
-"""The field of each document that holds Waybill's key."""
-ADVANCE = {
-    PURCHASE: ("cancelled", "draft", "quotation", "confirmed", "processing", "done"),
-    SHIPMENT: ("cancelled", "draft", "received", "done"),
-    RETURN: ("cancelled", "draft", "waiting", "assigned", "done"),
-    INVOICE: ("cancelled", "draft", "validated", "posted", "paid"),
-}
-"""States in the order in which a document passes them."""
-READY = {PURCHASE: "confirmed", SHIPMENT: "done", RETURN: "done", INVOICE: "posted"}
-"""The state from which on a document is what Waybill asked for."""
 DOCUMENTS = {
     "create_purchase_order": PURCHASE, "receive_goods": SHIPMENT, "return_goods": RETURN, "book_invoice": INVOICE
 }  # fmt: skip
-DECIDED = ("check_move_quantity", "done", "invoice_taxes")
+DECIDED = ("check_move_quantity", "done", "invoice_taxes", "effective_date_future")
 """Warnings about what was decided in Waybill: more than was ordered came, within its tolerance; goods go back; taxes
-are the invoice's own. At any other one a person must look, so it is a refusal."""
+are the invoice's own; it is tomorrow there already. At any other one a person must look, so it is a refusal."""
 
 
 class NotNow(Exception):
@@ -76,6 +74,8 @@ class TrytonErp:
         self._client = client
         self._settings = settings or Settings()
         self._records = Records(client, self._settings)
+        self._documents = Documents(client, self._records)
+        self._stock = Stock(client, self._records, self._documents)
         self._makers: Mapping[str, Callable[[Json], Json]] = {
             "upsert_supplier": self._upsert_supplier,
             "create_purchase_order": self._order,
@@ -83,6 +83,8 @@ class TrytonErp:
             "receive_goods": self._receive,
             "return_goods": self._return,
             "book_invoice": self._book,
+            "upsert_product": self._stock.upsert_product,
+            "move_stock": self._stock.move,
         }
 
     def close(self) -> None:
@@ -106,7 +108,11 @@ class TrytonErp:
             return self._read_suppliers(keys)
         if kind == "order":
             return self._read_orders(keys)
-        raise ValueError(f"an ERP is read for a supplier or an order, not for a {kind}")
+        if kind == "product":
+            return self._stock.read_products(keys)
+        if kind == "stock":
+            return self._stock.read(keys)
+        raise ValueError(f"an ERP is read for a supplier, an order, a product or stock, not for a {kind}")
 
     # --- outcomes
 
@@ -139,21 +145,34 @@ class TrytonErp:
             return Failed(mask(f"tryton: {effect.operation}: {error!r}"), permanent=True), True
 
     def _settled(self, operation: str, payload: Json) -> Outcome:
-        if operation == "upsert_supplier":
-            return Sent(self._upsert_supplier(payload))  # a code is unique in Tryton: done twice is done once
+        if operation in ("upsert_supplier", "upsert_product"):
+            return Sent(self._makers[operation](payload))  # a code is unique in Tryton: done twice is done once
+        if operation == "move_stock":
+            return self._settled_move(payload)
         if operation == "cancel_purchase_order":
-            order = self._find(PURCHASE, payload["key"])
+            order = self._documents.find(PURCHASE, payload["key"])
             if order is not None and _cancelled(order):
                 return Sent({"id": str(order["id"])})
             return Failed("tryton: the order is not cancelled yet", retry_after=SOON)
-        model = DOCUMENTS[operation]
-        found = self._find(model, payload["key"])
+        return self._settled_document(DOCUMENTS[operation], payload["key"])
+
+    def _settled_document(self, model: str, key: str) -> Outcome:
+        found = self._documents.find(model, key)
         if found is None:
             wait = self._settings.under_way
             return Failed("tryton has not got it; it is sent again when no call can be under way", retry_after=wait)
-        if _is_ready(model, found):
-            return Sent(_answer(found))
+        if is_ready(model, found):
+            return Sent(answer(found))
         return Failed("tryton has it half done; it is finished", retry_after=SOON)
+
+    def _settled_move(self, payload: Json) -> Outcome:
+        done, there, all_of_them = self._stock.standing(payload)
+        if done == all_of_them:
+            return Sent({"id": payload["key"]})
+        if there == all_of_them:
+            return Failed("tryton has it half done; it is finished", retry_after=SOON)
+        wait = self._settings.under_way
+        return Failed("tryton has not got all of it; it is sent again when no call can be under way", retry_after=wait)
 
     # --- suppliers
 
@@ -235,25 +254,24 @@ class TrytonErp:
 
     def _read_orders(self, keys: Sequence[str]) -> Mapping[str, Json]:
         best: dict[str, Record] = {}
-        for row in sorted(self._documents(PURCHASE, keys), key=_precedence(PURCHASE), reverse=True):
+        for row in sorted(self._documents.having(PURCHASE, keys), key=precedence(PURCHASE), reverse=True):
             best[row["reference"]] = row
         return {
-            key: {**_answer(row), "state": "cancelled" if _cancelled(row) else row["state"]}
-            for key, row in best.items()
+            key: {**answer(row), "state": "cancelled" if _cancelled(row) else row["state"]} for key, row in best.items()
         }
 
     def _order(self, payload: Json) -> Json:
-        order = self._find(PURCHASE, payload["key"])
+        order = self._documents.find(PURCHASE, payload["key"])
         if order is None:
             self._client.create(PURCHASE, self._order_values(payload))
-            order = self._only(PURCHASE, payload["key"])
+            order = self._documents.only(PURCHASE, payload["key"])
         if order["state"] == "cancelled":
             raise Unmapped(f"the order {payload['key']} is cancelled in Tryton")
         if order["state"] == "draft":
             self._client.button(PURCHASE, "quote", [order["id"]])
         if order["state"] in ("draft", "quotation"):
             self._client.button(PURCHASE, "confirm", [order["id"]])
-        return self._numbered(PURCHASE, order)
+        return self._documents.numbered(PURCHASE, order)
 
     def _order_values(self, payload: Json) -> Record:
         supplier = self._supplier(payload["supplier"])
@@ -290,7 +308,7 @@ class TrytonErp:
 
     def _cancel(self, payload: Json) -> Json:
         """Cancel an order; one that is under way expects nothing any more, for Tryton does not cancel those."""
-        order = self._find(PURCHASE, payload["key"])
+        order = self._documents.find(PURCHASE, payload["key"])
         if order is None:
             raise NotNow(f"tryton has no order {payload['key']}", PARENT_MISSING)
         if _cancelled(order):
@@ -320,18 +338,18 @@ class TrytonErp:
     # --- goods
 
     def _receive(self, payload: Json) -> Json:
-        shipment = self._find(SHIPMENT, payload["key"])
+        shipment = self._documents.find(SHIPMENT, payload["key"])
         if shipment is None:
             values, seen = self._shipment_values(payload)
             self._client.create(SHIPMENT, values, seen=seen)
-            shipment = self._only(SHIPMENT, payload["key"])
+            shipment = self._documents.only(SHIPMENT, payload["key"])
         if shipment["state"] == "cancelled":
             raise Unmapped(f"the shipment {payload['key']} is cancelled in Tryton")
         if shipment["state"] == "draft":
             self._client.button(SHIPMENT, "receive", [shipment["id"]])
         if shipment["state"] in ("draft", "received"):
             self._client.button(SHIPMENT, "do", [shipment["id"]])
-        return self._numbered(SHIPMENT, shipment)
+        return self._documents.numbered(SHIPMENT, shipment)
 
     def _shipment_values(self, payload: Json) -> tuple[Record, Mapping[str, str]]:
         """Take the moves that the order expects, in the quantities that came, and add those that it does not.
@@ -365,17 +383,23 @@ class TrytonErp:
             "supplier": order["party"],
             "warehouse": place.warehouse,
             "warehouse_input": place.input,
-            "warehouse_storage": place.storage,
+            "warehouse_storage": self._put(payload) or place.storage,
             "effective_date": date.fromisoformat(payload["received_on"]),
             "incoming_moves": [*([("add", taken)] if taken else []), *moves],
         }
         return values, seen
 
+    def _put(self, payload: Json) -> int | None:
+        """Return the location that goods of an order were put into, where the receipt names one."""
+        if not (code := payload.get("location")):
+            return None
+        return self._records.location({"code": code, "kind": "internal"}).id
+
     def _return(self, payload: Json) -> Json:
-        shipment = self._find(RETURN, payload["key"])
+        shipment = self._documents.find(RETURN, payload["key"])
         if shipment is None:
             self._client.create(RETURN, self._return_values(payload))
-            shipment = self._only(RETURN, payload["key"])
+            shipment = self._documents.only(RETURN, payload["key"])
         if shipment["state"] == "cancelled":
             raise Unmapped(f"the return {payload['key']} is cancelled in Tryton")
         if shipment["state"] == "draft":
@@ -384,21 +408,22 @@ class TrytonErp:
             self._client.button(RETURN, "assign_try", [shipment["id"]])
         if shipment["state"] != "done":
             self._client.button(RETURN, "do", [shipment["id"]])
-        return self._numbered(RETURN, shipment)
+        return self._documents.numbered(RETURN, shipment)
 
     def _return_values(self, payload: Json) -> Record:
         order, lines = self._order_lines(payload["order"])
         place = self._records.place()
+        storage = self._put(payload) or place.storage
         moves = [
             {**self._move(order, _line(lines, number, payload["order"]), quantity),
-             "from_location": place.storage, "to_location": place.supplier}
+             "from_location": storage, "to_location": place.supplier}
             for number, quantity in _by_line(payload["lines"]).items()
         ]  # fmt: skip
         return {
             "company": self._records.company,
             "reference": payload["key"],
             "supplier": order["party"],
-            "from_location": place.storage,
+            "from_location": storage,
             "to_location": place.supplier,
             "effective_date": date.fromisoformat(payload["received_on"]),
             "moves": [("create", moves)],
@@ -416,8 +441,8 @@ class TrytonErp:
 
     def _order_lines(self, key: str) -> tuple[Record, dict[int, Record]]:
         """Return an order that is under way, and its lines by Waybill's numbers."""
-        order = self._find(PURCHASE, key)
-        if order is None or not _is_ready(PURCHASE, order):
+        order = self._documents.find(PURCHASE, key)
+        if order is None or not is_ready(PURCHASE, order):
             raise NotNow(f"tryton has no confirmed order {key}", PARENT_MISSING)
         rows = self._client.search_read(
             "purchase.line",
@@ -434,17 +459,17 @@ class TrytonErp:
     # --- invoices
 
     def _book(self, payload: Json) -> Json:
-        invoice = self._find(INVOICE, payload["key"])
+        invoice = self._documents.find(INVOICE, payload["key"])
         if invoice is None:
             self._client.create(INVOICE, self._invoice_values(payload))
-            invoice = self._only(INVOICE, payload["key"])
+            invoice = self._documents.only(INVOICE, payload["key"])
         if invoice["state"] == "cancelled":
             raise Unmapped(f"the invoice {payload['key']} is cancelled in Tryton")
         if invoice["state"] in ("draft", "validated"):
             if invoice["state"] == "draft":
                 self._agree(invoice["id"], payload)
             self._client.button(INVOICE, "post", [invoice["id"]])
-        return self._numbered(INVOICE, invoice)
+        return self._documents.numbered(INVOICE, invoice)
 
     def _invoice_values(self, payload: Json) -> Record:
         supplier = self._supplier(payload["supplier"])
@@ -514,52 +539,6 @@ class TrytonErp:
         (found,) = self._client.search_read("party.party", [("id", "=", supplier)], ["account_payable"])
         return int(found["account_payable"] or self._records.payable())
 
-    # --- looking up
-
-    def _documents(self, model: str, keys: Sequence[str]) -> list[Record]:
-        fields = ["number", KEYS[model], "state", *_FURTHER.get(model, ())]
-        domain: list[Any] = [(KEYS[model], "in", list(keys)), ("company", "=", self._records.company)]
-        if model == INVOICE:
-            domain.append(("type", "=", "in"))
-        return self._client.search_read(model, domain, fields)
-
-    def _find(self, model: str, key: str) -> Record | None:
-        """Return the document of a key. Of several it is the furthest, then the first; other drafts are deleted."""
-        found = self._documents(model, [key])
-        if not found:
-            return None
-        best, *others = sorted(found, key=_precedence(model))
-        if strays := [one["id"] for one in others if one["state"] == "draft"]:
-            log.warning("tryton has %s drafts too many of %s %s: they are deleted", len(strays), model, key)
-            self._discard(model, strays)
-        return best
-
-    def _discard(self, model: str, drafts: Sequence[int]) -> None:
-        """Delete drafts; shipments may not be deleted, so they are emptied and cancelled."""
-        if model in (PURCHASE, INVOICE):
-            self._client.call(f"model.{model}.delete", list(drafts))
-            return
-        for row in self._client.search_read(model, [("id", "in", list(drafts))], ["moves"]):
-            self._client.write(model, [row["id"]], {"moves": [("delete", row["moves"])]})
-        self._client.button(model, "cancel", drafts)
-
-    def _only(self, model: str, key: str) -> Record:
-        """Return the document that was just created, or the one that was created at the same time and comes first."""
-        found = self._find(model, key)
-        if found is None:
-            raise UnknownOutcome(self._client.name, f"{model} {key} was created, and is not there")
-        return found
-
-    def _numbered(self, model: str, document: Record) -> Json:
-        """Return the answer of a document whose number it got on its way."""
-        if document["number"]:
-            return _answer(document)
-        (found,) = self._client.search_read(model, [("id", "=", document["id"])], ["number"])
-        return _answer(found)
-
-
-_FURTHER: Mapping[str, Sequence[str]] = {PURCHASE: ("party", "currency", "invoice_state", "shipment_state")}
-
 
 def _outcome(error: SystemTrouble | NotNow | Unmapped) -> Outcome:
     match error:
@@ -573,23 +552,6 @@ def _outcome(error: SystemTrouble | NotNow | Unmapped) -> Outcome:
             return Failed(str(error), retry_after=error.retry_after)
         case _:
             return Failed(f"tryton: {error}" if isinstance(error, Unmapped) else str(error), permanent=True)
-
-
-def _answer(document: Record) -> Json:
-    return {"id": str(document["id"]), "number": document["number"]}
-
-
-def _advance(model: str, document: Record) -> int:
-    return ADVANCE[model].index(document["state"])
-
-
-def _precedence(model: str) -> Callable[[Record], tuple[int, int]]:
-    """Return the order of documents that have one key: the furthest, and of those the first."""
-    return lambda one: (-_advance(model, one), one["id"])
-
-
-def _is_ready(model: str, document: Record) -> bool:
-    return _advance(model, document) >= ADVANCE[model].index(READY[model])
 
 
 def _cancelled(order: Record) -> bool:

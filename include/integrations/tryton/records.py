@@ -26,6 +26,13 @@ UNITS: Mapping[str, str] = {
 """How units are written in requests, with UN/CEFACT's codes -> Tryton's symbol."""
 
 
+OUTSIDE: Mapping[str, str] = {
+    "supplier": "supplier", "customer": "customer", "consumption": "lost_found", "scrap": "lost_found",
+    "adjustment": "lost_found",
+}  # fmt: skip
+"""Kind of a place that is not the company's own -> type of Tryton's location that takes it, where none has its code."""
+
+
 class Unmapped(Exception):
     """Tryton has nothing under a name that Waybill uses; the message says what to add there."""
 
@@ -56,6 +63,30 @@ class Place:
     input: int
     storage: int
     supplier: int
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place of Waybill's in Tryton.
+
+    :param type: Tryton's: storage, supplier, customer, lost_found, ...
+    :param warehouse: the one that it lies in, if it does.
+    """
+
+    id: int
+    code: str
+    type: str
+    warehouse: int | None
+
+
+@dataclass(frozen=True)
+class Party:
+    """The company's own party, which stands for suppliers and customers without an order."""
+
+    id: int
+    address: int
+    supplier_location: int
+    customer_location: int
 
 
 class Records:
@@ -136,10 +167,13 @@ class Records:
         symbol = {**UNITS, **{k.casefold(): v for k, v in self._settings.units.items()}}.get(name.casefold(), name)
         return self._one("product.uom", "symbol", symbol, "unit")
 
-    def product(self, item: str | None, description: str, unit: int) -> int:
+    def product(self, item: str | None, description: str, unit: int, *, cost: Decimal | None = None) -> int:
         """Return the product of an item's code, created where Tryton has not got it; without a code, the general one.
 
         What is bought by a description alone is kept under one product a unit: Tryton moves and counts products only.
+        A product is "consumable": what Waybill says has moved does so whatever Tryton thinks is there.
+
+        :param cost: of one unit in the company's currency, for a product that is new.
         """
         code = item or f"WAYBILL-{unit}"
         if (found := self._maybe("product.product", "code", code)) is not None:
@@ -152,7 +186,7 @@ class Records:
             "default_uom": unit,
             "purchasable": True,
             "purchase_uom": unit,
-            "products": [("create", [{}])],
+            "products": [("create", [{} if cost is None else {"cost_price": cost}])],
         }
         try:
             self._client.create("product.template", values)
@@ -177,6 +211,65 @@ class Records:
             self._kept[key] = Place(one["id"], one["input_location"], one["storage_location"], supplier[0]["id"])
         place: Place = self._kept[key]
         return place
+
+    def location(self, named: Mapping[str, str]) -> Location:
+        """Return the location of a code; of places outside the company, where none has it, the one of that kind.
+
+        :param named: code, and kind as Waybill's warehouse knows it: internal, transit, supplier, customer,
+            consumption, scrap or adjustment.
+        """
+        code, kind = named["code"], named["kind"]
+        key = ("stock.location", f"code {code}")
+        if key not in self._kept:
+            fields = ["code", "type", "left", "right"]
+            found = self._client.search_read("stock.location", [("code", "=", code)], fields)
+            if not found and kind in OUTSIDE:
+                found = self._client.search_read("stock.location", [("type", "=", OUTSIDE[kind])], fields)[:1]
+            if not found:
+                raise Unmapped(f"Tryton has no location with the code {code!r}: give one that code, or enter it")
+            if len(found) > 1:
+                raise Unmapped(f"Tryton has several locations with the code {code!r}: leave it to one of them")
+            one = found[0]
+            if kind not in OUTSIDE and one["type"] != "storage":
+                raise Unmapped(f"Tryton's location {code!r} is of the type {one['type']}: stock lies in a storage")
+            self._kept[key] = Location(one["id"], code, one["type"], self._warehouse_around(one))
+        location: Location = self._kept[key]
+        return location
+
+    def _warehouse_around(self, place: Mapping[str, Any]) -> int | None:
+        around = self._client.search_read(
+            "stock.location",
+            [("type", "=", "warehouse"), ("left", "<", place["left"]), ("right", ">", place["right"])],
+            ["id"],
+        )
+        return int(around[-1]["id"]) if around else None
+
+    def own_party(self) -> Party:
+        """Return the company's own party, with an address."""
+        key = ("company.company", "party")
+        if key not in self._kept:
+            (company,) = self._client.search_read("company.company", [("id", "=", self.company)], ["party"])
+            (found,) = self._client.search_read(
+                "party.party",
+                [("id", "=", company["party"])],
+                ["addresses", "supplier_location", "customer_location"],
+            )
+            if not (found["addresses"] and found["supplier_location"] and found["customer_location"]):
+                raise Unmapped("the company's party needs an address, a supplier and a customer location in Tryton")
+            self._kept[key] = Party(
+                found["id"], found["addresses"][0], found["supplier_location"], found["customer_location"]
+            )
+        party: Party = self._kept[key]
+        return party
+
+    def own_currency(self) -> int:
+        """Return the company's currency."""
+        key = ("company.company", "currency")
+        if key not in self._kept:
+            (found,) = self._client.search_read("company.company", [("id", "=", self.company)], ["currency"])
+            self._kept[key] = found["currency"]
+        currency: int = self._kept[key]
+        return currency
 
     def _one(self, model: str, name: str, value: str, what: str, *domain: Any) -> int:
         found = self._maybe(model, name, value, *domain)

@@ -17,6 +17,7 @@ from include.domain.purchasing import purchasing
 from include.integrations.http import HttpSystem, SystemTrouble, Timeouts
 from include.integrations.tryton import Settings, TrytonClient, TrytonErp
 from include.integrations.tryton.check import missing
+from include.stock.warehouse import warehouse
 from waybill.hooks.http import ConnectionUnusable, ResilientHttpHook
 
 PORT = 8000
@@ -105,7 +106,10 @@ class TrytonHook(ResilientHttpHook):
         try:
             with self.get_tryton() as client:
                 today = datetime.now(UTC).date()
-                lacking = missing(client, self.settings(), accounts=accounts, rates=known.taxes, today=today)
+                places = {code: place.kind for code, place in warehouse().locations.items() if place.real}
+                lacking = missing(
+                    client, self.settings(), accounts=accounts, rates=known.taxes, today=today, locations=places
+                )
         except (SystemTrouble, ConnectionUnusable) as error:
             return False, str(error)
         if lacking:

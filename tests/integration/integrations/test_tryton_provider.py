@@ -9,7 +9,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,59 +17,18 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, Engine
 
-from include.data.database import connect
 from include.integrations import ledger
 from include.integrations.http import NotAuthorised
 from include.integrations.systems import Effect, Failed, Mode, Outcome, PendingEffect, Sent, Unknown
 from include.integrations.tryton import Settings, TrytonErp
 from include.integrations.tryton.check import missing
-from include.runtime.tryton import Tryton
-from tests.support.tryton import Server, make_template, proxy, serving
+from tests.support.tryton import Server, proxy
 from tests.support.work import change, receive, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TODAY = datetime.now(UTC).date().isoformat()
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def books(server_url: URL, template_database: str) -> Iterator[Engine]:
-    """A Waybill database for the clients of the whole module."""
-    admin = connect(server_url).execution_options(isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"create database waybill_tryton template {template_database}")
-    engine = connect(server_url.set(database="waybill_tryton"))
-    yield engine
-    engine.dispose()
-    admin.dispose()
-
-
-@pytest.fixture(scope="module")
-def template(server_url: URL, books: Engine, tmp_path_factory: pytest.TempPathFactory) -> Tryton:
-    return make_template(server_url, books, tmp_path_factory.mktemp("tryton-template"))
-
-
-@pytest.fixture(scope="module")
-def running(
-    template: Tryton, server_url: URL, books: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    with serving(template, server_url, books, tmp_path_factory.mktemp("tryton")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Server) -> Server:
-    if running.process is None or running.process.poll() is not None:
-        running.start()
-    return running
-
-
-@pytest.fixture
-def erp(server: Server) -> Iterator[TrytonErp]:
-    provider = server.provider()
-    yield provider
-    provider.close()
 
 
 @pytest.fixture
