@@ -20,7 +20,7 @@ from include.data.normalise.text import fold, given, paragraphs
 from include.domain.stock_request.counts import compare_counts
 from include.domain.stock_request.feeds import Feed, feed
 from include.domain.stock_request.kinds import Kind, decided, kinds
-from include.domain.stock_request.lines import Line, Reader, clean, code_of
+from include.domain.stock_request.reading import Line, Reader, clean, code_of
 from include.intake.received import Received, received
 from include.stock.items import Item, load_items, upsert_items
 from include.stock.warehouse import sync, virtual
