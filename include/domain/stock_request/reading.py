@@ -5,7 +5,7 @@ Pure. A line that cannot be read keeps the code of its fault; what becomes of it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -23,6 +23,8 @@ LARGEST = Decimal(10) ** 12
 """No quantity and no cost reaches it: beyond it something was misread."""
 DECIMALS = 6
 REJECTED = "rejected"
+ROW = "row"
+"""The field of a line that says in which row of a file it stands."""
 _ANY = Feed(title="Everything else", location="")
 
 
@@ -68,6 +70,13 @@ def clean(value: Any) -> str | None:
 _clean = lru_cache(200_000)(given)
 
 
+def _numbered(entries: Sequence[Any]) -> Iterable[tuple[int, Any]]:
+    rows = [entry.get(ROW) if isinstance(entry, Mapping) else None for entry in entries]
+    if len(set(rows)) == len(rows) and all(type(row) is int and 0 < row < 2**31 for row in rows):
+        return zip(rows, entries, strict=True)
+    return enumerate(entries, 1)
+
+
 class Reader:
     """Reads lines against the items that there are; what was worked out once is not worked out again."""
 
@@ -77,15 +86,15 @@ class Reader:
         self._zone = warehouse().zone.key
 
     def read(self, entries: Sequence[Any], kind: Kind | None, *, counted: bool, feed: Feed | None) -> Iterator[Line]:
-        """Yield every line with its number; never raises for anything that a sender can send."""
+        """Yield every line with its number, in a file that of its row there; never raises for what a sender can send."""
         seen: set[tuple[Any, ...]] = set()
-        for number, entry in enumerate(entries, 1):
+        for number, entry in _numbered(entries):
             if not isinstance(entry, Mapping):
                 yield _UNREADABLE._replace(line=number)
                 continue
             line = self._line(number, entry, kind, counted, feed)
             if feed is not None:
-                said = tuple(map(str, entry.values()))
+                said = tuple([str(value) for name, value in entry.items() if name != ROW])
                 if feed.duplicates == "reject" and said in seen:
                     line = line._replace(verdict=REJECTED, reason="line.duplicate")
                 seen.add(said)
