@@ -10,7 +10,7 @@ import csv
 import io
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -47,8 +47,7 @@ def opened(path_or_text: Path | str, folder: Path | None) -> Iterator[Rows]:
         return
     path = _allowed(Path(path_or_text), folder)
     if path.suffix.lower() in SPREADSHEETS:
-        with closing(_spreadsheet_rows(path)) as rows:
-            yield rows
+        yield _spreadsheet_rows(path)
         return
     with path.open(encoding=_encoding(path), newline="") as stream:
         beginning = stream.read(4096)

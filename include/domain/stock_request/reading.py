@@ -71,7 +71,7 @@ _clean = lru_cache(200_000)(given)
 
 
 def _numbered(entries: Sequence[Any]) -> Iterable[tuple[int, Any]]:
-    rows = [entry.get(ROW) if isinstance(entry, Mapping) else None for entry in entries]
+    rows: list[Any] = [entry.get(ROW) if isinstance(entry, Mapping) else None for entry in entries]
     if len(set(rows)) == len(rows) and all(type(row) is int and 0 < row < 2**31 for row in rows):
         return zip(rows, entries, strict=True)
     return enumerate(entries, 1)
@@ -86,7 +86,7 @@ class Reader:
         self._zone = warehouse().zone.key
 
     def read(self, entries: Sequence[Any], kind: Kind | None, *, counted: bool, feed: Feed | None) -> Iterator[Line]:
-        """Yield every line with its number, in a file that of its row there; never raises for what a sender can send."""
+        """Yield every line with its number, in a file that of its row; never raises for anything a sender can send."""
         seen: set[tuple[Any, ...]] = set()
         for number, entry in _numbered(entries):
             if not isinstance(entry, Mapping):
