@@ -6,11 +6,10 @@ may change later, so that is checked again whenever something is asked for by it
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from io import StringIO
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from psycopg.types.json import Jsonb
@@ -21,8 +20,10 @@ from include.approvals.people import people
 from include.cases.model import Reason
 from include.data import money
 from include.domain.purchasing import purchasing
+from include.intake.bodies import Unreadable, parse_object
+from include.intake.files import opened
 from include.stock.items import Item, load_items
-from include.stock.warehouse import warehouse
+from include.stock.warehouse import sync, warehouse
 
 PURCHASE_DECIMALS = 4
 """Places of a quantity that purchasing keeps; a place's stock may have more."""
@@ -30,14 +31,10 @@ MOST_TOLD = 200
 """Faulty rows that are named one by one; the rest is counted."""
 
 
-class RulesInvalid(ValueError):
-    """A file of rules that cannot be read at all; the message says why."""
-
-
 def _number(value: Any) -> Any:
     """A figure as it is written in a file: digits and a point, as in all of Waybill."""
     try:
-        return money.parse_amount(value)
+        return money.parse_amount(repr(value) if isinstance(value, float) else value)
     except (money.AmountInvalid, TypeError) as error:
         raise ValueError(str(error)) from None
 
@@ -47,6 +44,10 @@ def _share(value: Any) -> Any:
     told = str(value).strip()
     number = _number(told.removesuffix("%").strip())
     return number / 100 if told.endswith("%") else number
+
+
+def _upper(value: Any) -> Any:
+    return value.strip().upper() if isinstance(value, str) else value
 
 
 Figure = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, max_digits=18, decimal_places=6)]
@@ -75,7 +76,7 @@ class Rule(BaseModel):
     from_location: str | None = None
     supplier_item: str | None = None
     unit_price: Annotated[Figure, Field(decimal_places=4)] | None = None
-    currency: str | None = None
+    currency: Annotated[str, BeforeValidator(_upper)] | None = None
     tax_rate: Annotated[Share, Field(ge=0, lt=1, decimal_places=4)] | None = None
     cost_centre: str | None = None
     category: str | None = None
@@ -117,19 +118,22 @@ def read_rule(row: Mapping[str, Any]) -> Rule | list[str]:
     try:
         return Rule.model_validate(given)
     except ValidationError as error:
-        return [
-            ": ".join([*map(str, fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
-            for fault in error.errors()
-        ]
+        return [_fault(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()]
+
+
+def _fault(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    name = str(place[0]) if place else ""
+    if kind == "extra_forbidden":
+        return f"{name}: there is no such column" if name != "_more" else "more values than the header has names"
+    said = "is missing" if kind == "missing" else message.removeprefix("Value error, ")
+    return f"{name}: {said}" if name else said
 
 
 def unfit(rule: Rule, item: Item | None) -> list[Reason]:
     """Return why nothing can be asked for by a rule; each reason names the column to put right."""
     if item is None or not item.active:
-        message = (
-            f"The item {rule.item} is {'unknown' if item is None else 'not active'}. Enter it, or set the rule off."
-        )
-        return [Reason("item.inactive", message, "item")]
+        why = "unknown" if item is None else "not active"
+        return [Reason("item.inactive", f"The item {rule.item} is {why}. Enter it, or set the rule off.", "item")]
     found = [*_misplaced(rule, item), *(_unbuyable(rule) if rule.by_purchase else _unfetchable(rule))]
     person = people().by_id.get(rule.requester or "")
     if person is None or not person.decides:
@@ -171,10 +175,9 @@ def _unbuyable(rule: Rule) -> Iterator[Reason]:
         yield Reason("rule.category", message + ", ".join(centre.categories) + ".", "category")
     elif category.stock != rule.location:
         goes = f"goes to {category.stock}" if category.stock else "is not kept in stock"
-        message = (
-            f"What is bought as {rule.category} {goes}, not to {rule.location}. Buy it there, and fetch it by a rule"
-        )
-        yield Reason("rule.category", f"{message} with from_location, or correct category.", "category")
+        message = f"What is bought as {rule.category} {goes}, not to {rule.location}."
+        advice = "Buy it there and fetch it by a rule with from_location, or correct category."
+        yield Reason("rule.category", f"{message} {advice}", "category")
 
 
 def _unfetchable(rule: Rule) -> Iterator[Reason]:
@@ -204,34 +207,38 @@ class Imported:
         """Count a faulty row, and say what is wrong with it."""
         self.faulty += 1
         if len(self.told) < MOST_TOLD:
-            self.told.append(f"row {line}: {'; '.join(faults)}")
+            self.told.append(f"line {line}: {'; '.join(faults)}")
 
 
-def import_rules(connection: Connection, content: str) -> Imported:
-    """Enter the rules of a CSV with a header; a rule that is there is replaced. Call it in an authored transaction.
+def import_rules(connection: Connection, path_or_text: Path | str, folder: Path | None = None) -> Imported:
+    """Enter the rules of a file or of pasted rows; a rule that is there is replaced.
 
-    Faulty rows are told and left out, and the others count. The same file again changes nothing.
+    Faulty rows are told and left out, and the others count. The same file again changes nothing. Call it in an authored
+    transaction.
 
-    :raises RulesInvalid: when it is no table of rules.
+    :param folder: as for `include.intake.imports.import_rows`.
+    :raises include.intake.files.ImportRefused: when it is no table.
     """
     result = Imported()
     read: dict[tuple[str, str], tuple[int, Rule]] = {}
-    for line, row in _rows(content):
-        result.rows += 1
-        rule = read_rule(row)
-        if isinstance(rule, list):
-            result.tell(line, rule)
-        elif (rule.item, rule.location) in read:
-            result.tell(
-                line, [f"{rule.item} at {rule.location} stands in row {read[rule.item, rule.location][0]} already"]
-            )
-        else:
-            read[rule.item, rule.location] = line, rule
+    with opened(path_or_text, folder) as rows:
+        for line, body in rows:
+            result.rows += 1
+            rule = _row(body)
+            if isinstance(rule, list):
+                result.tell(line, rule)
+            elif (rule.item, rule.location) in read:
+                first, _ = read[rule.item, rule.location]
+                result.tell(line, [f"{rule.item} at {rule.location} stands in line {first} already"])
+            else:
+                read[rule.item, rule.location] = line, rule
+    sync(connection)
+    places = set(connection.execute(text("select code from stock_locations")).scalars())
     items = load_items(connection, [item for item, _ in read])
     good = []
     for line, rule in read.values():
-        reasons = unfit(rule, items.get(rule.item)) if rule.method != "off" or rule.item not in items else []
-        if reasons:
+        ends = rule.method == "off" and rule.item in items and {rule.location, rule.from_location} <= {*places, None}
+        if reasons := [] if ends else unfit(rule, items.get(rule.item)):
             result.tell(line, [reason.message for reason in reasons])
         else:
             good.append(rule)
@@ -239,21 +246,13 @@ def import_rules(connection: Connection, content: str) -> Imported:
     return result
 
 
-def _rows(content: str) -> Iterator[tuple[int, dict[str, str]]]:
-    head = content.lstrip("\ufeff \t\r\n")
-    first = head.partition("\n")[0]
-    reader = csv.DictReader(StringIO(head), delimiter=max(",;\t|", key=first.count), restkey="more cells than columns")
+def _row(body: bytes) -> Rule | list[str]:
     try:
-        names = [ALIASES.get(name.strip().lower(), name.strip().lower()) for name in reader.fieldnames or ()]
-        reader.fieldnames = names
-        unknown = [name for name in names if name not in COLUMNS]
-        if unknown or not {"item", "location", "method"} <= set(names):
-            wrong = f"there is no column {', '.join(unknown)}" if unknown else "item, location and method are needed"
-            raise RulesInvalid(f"The first line must name the columns: {wrong}. There are: {', '.join(COLUMNS)}.")
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise RulesInvalid(f"Line {reader.line_num} is not CSV: {error}") from None
+        row = parse_object(body)
+    except Unreadable as error:
+        return [error.detail]
+    named = {name.strip().lower(): value for name, value in row.items()}
+    return read_rule({ALIASES.get(name, name): value for name, value in named.items()})
 
 
 _SAVE = f"""
