@@ -84,6 +84,7 @@ class Taken:
     line: int
     leg: Leg
     quantity: Decimal
+    lost: bool
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,13 @@ def hold_transfers(connection: Connection, numbers: Iterable[str]) -> dict[str, 
     return found
 
 
-def take_from(transfer: Transfer, lines: Sequence[Arriving], *, lost: bool = False) -> list[Taken] | list[Reason]:
+def take_from(transfer: Transfer, lines: Sequence[Arriving], *, lost: bool = False) -> list[Taken] | Reason:
     """Count lines on a transfer, all of them or none; what is counted is no longer under way.
 
     :param lost: they are given up instead of received.
     :returns: from which legs the lines are taken, or why they cannot be.
     """
     taken: list[Taken] = []
-    reasons: list[Reason] = []
     for line in lines:
         fitting = [leg for leg in transfer.legs if leg.item == line.item and line.lot in ("", leg.lot)]
         wanted = line.quantity
@@ -136,17 +136,19 @@ def take_from(transfer: Transfer, lines: Sequence[Arriving], *, lost: bool = Fal
             part = min(wanted, leg.left)
             if part > 0:
                 _count(leg, part, lost)
-                taken.append(Taken(line.line, leg, part))
+                taken.append(Taken(line.line, leg, part, lost))
                 wanted -= part
-        if not fitting:
-            reasons.append(_wrong_item(transfer, line))
-        elif wanted > 0:
-            reasons.append(_too_much(transfer, line, line.quantity - wanted, lost))
-    if reasons:
-        for one in taken:
-            _count(one.leg, -one.quantity, lost)
-        return reasons
+        if wanted > 0:
+            give_back(taken)
+            left = line.quantity - wanted
+            return _too_much(transfer, line, left, lost) if fitting else _wrong_item(transfer, line)
     return taken
+
+
+def give_back(taken: Iterable[Taken]) -> None:
+    """Undo what was counted: it is under way again."""
+    for one in taken:
+        _count(one.leg, -one.quantity, one.lost)
 
 
 def _count(leg: Leg, quantity: Decimal, lost: bool) -> None:
@@ -160,6 +162,16 @@ def unknown(reference: str | None) -> Reason:
     """Why a request cannot be posted that names no transfer."""
     named = f"There is no transfer {reference}" if reference else "It is not said to which transfer this belongs"
     return Reason("transfer.unknown", f"{named}. Write the transfer's number as reference, and release.", "reference")
+
+
+def wrong_place(transfer: Transfer, destination: str) -> Reason:
+    """Why goods cannot arrive elsewhere than where they were sent."""
+    return Reason(
+        "transfer.wrong_place",
+        f"The transfer {transfer.number} goes to {transfer.destination}, not to {destination}. Correct `to`; what is to"
+        " go elsewhere arrives first, and is transferred from there.",
+        "to",
+    )
 
 
 def _wrong_item(transfer: Transfer, line: Arriving) -> Reason:
