@@ -6,6 +6,7 @@ The pages hold counts and case ids, no values. They load nothing from elsewhere,
 from __future__ import annotations
 
 import html
+import logging
 import os
 import re
 import tempfile
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
+
+log = logging.getLogger(__name__)
 
 KEPT = 100  # pages
 SHOWN_IDS = 20  # failing rows that a page names, for each expectation
@@ -70,6 +73,15 @@ def publish(
         old.unlink(missing_ok=True)
     _replace(pages.parent / "index.html", _index(sorted(_pages(pages), reverse=True)))
     return page
+
+
+def offer(outcome: ExpectationSuiteValidationResult | None, *, run_id: str) -> None:
+    """Publish a validation where there was one; the pages are to look at, so a full disk stops nothing."""
+    try:
+        if outcome is not None:
+            publish(outcome, run_id=run_id)
+    except OSError as error:
+        log.warning("the Data Docs in %s cannot be written: %s", folder(), error)
 
 
 def _pages(pages: Path) -> list[Path]:

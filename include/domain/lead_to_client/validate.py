@@ -48,7 +48,8 @@ def validate(work: Work) -> StepResult:
     enough = sources[sources["leads"] >= FEWEST_FOR_A_SHARE]
     unusual = check(enough, batch_suite, "source")  # a single lead is not kept waiting for it
     _warn(work, frame, checked, sources, unusual)
-    _publish(work, checked, unusual)
+    for found in (checked, unusual):
+        documents.offer(found.outcome, run_id=work.run_id)
     return StepResult(quarantine=checked.failures | reasons)
 
 
@@ -84,14 +85,3 @@ def _warn(work: Work, frame: pd.DataFrame, checked: Checked, sources: pd.DataFra
         detail = {"codes": codes, "source": source, "leads": int(figures[source]["leads"]), **shares}
         log.warning("the leads of %s are unusual: %s", source, detail)
         store.record(work.connection, "validation.warning", [int(first_of[source])], detail)
-
-
-def _publish(work: Work, *results: Checked) -> None:
-    """The pages are for people to look at; a full disk must not stop the leads."""
-    for result in results:
-        if result.outcome is None:
-            continue
-        try:
-            documents.publish(result.outcome, run_id=work.run_id)
-        except OSError as error:
-            log.warning("the Data Docs in %s cannot be written: %s", documents.folder(), error)

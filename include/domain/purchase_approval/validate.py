@@ -5,7 +5,6 @@ The rules are in `expectations`; what may be the same request, or a part of one,
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -15,11 +14,9 @@ from include.cases import store
 from include.cases.model import Reason, StepResult, Work
 from include.data.frames import read_frame
 from include.data.validation import documents
-from include.data.validation.runner import Checked, check
+from include.data.validation.runner import check
 from include.domain.purchase_approval.duplicates import flag
 from include.domain.purchase_approval.expectations import observed, request_suite
-
-log = logging.getLogger(__name__)
 
 REQUESTS = """
     select case_id, requester, department, cost_centre, category, supplier, supplier_name, supplier_state,
@@ -45,7 +42,7 @@ def validate(work: Work) -> StepResult:
         {case_id: {"codes": codes} for case_id, codes in checked.warnings.items()},
     )
     flag(work, [case_id for case_id in work.case_ids if case_id not in checked.failures and case_id not in unread])
-    _publish(work, checked)
+    documents.offer(checked.outcome, run_id=work.run_id)
     return StepResult(quarantine=checked.failures | reasons)
 
 
@@ -67,13 +64,3 @@ def preload() -> None:
 
 def _not_read() -> Reason:
     return Reason("request.not_read", "The case came here without its fields. Release it, so that it starts again.")
-
-
-def _publish(work: Work, checked: Checked) -> None:
-    """The pages are for people to look at; a full disk must not stop the requests."""
-    if checked.outcome is None:
-        return
-    try:
-        documents.publish(checked.outcome, run_id=work.run_id)
-    except OSError as error:
-        log.warning("the Data Docs in %s cannot be written: %s", documents.folder(), error)
