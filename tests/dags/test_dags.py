@@ -42,6 +42,7 @@ EXPECTED = {
     "stock_decision",
     "stock_import",
     "stock_resolve",
+    "transfer_close_short",
     "stock_count",
     "stock_count_reprocess",
     "stock_count_resolve",

@@ -167,7 +167,7 @@ def unknown(reference: str | None) -> Reason:
 def wrong_place(transfer: Transfer, destination: str) -> Reason:
     """Why goods cannot arrive elsewhere than where they were sent."""
     return Reason(
-        "transfer.wrong_place",
+        "transfer.elsewhere",
         f"The transfer {transfer.number} goes to {transfer.destination}, not to {destination}. Correct `to`; what is to"
         " go elsewhere arrives first, and is transferred from there.",
         "to",
@@ -177,7 +177,7 @@ def wrong_place(transfer: Transfer, destination: str) -> Reason:
 def _wrong_item(transfer: Transfer, line: Arriving) -> Reason:
     lot = f", lot {line.lot}," if line.lot else ""
     return Reason(
-        "transfer.wrong_item",
+        "transfer.item",
         f"Line {line.line}: {line.item}{lot} is not on the transfer {transfer.number}. Correct the lines when it was a"
         " slip; goods that nobody shipped are entered as an adjustment.",
         "lines",
@@ -187,7 +187,7 @@ def _wrong_item(transfer: Transfer, line: Arriving) -> Reason:
 def _too_much(transfer: Transfer, line: Arriving, left: Decimal, lost: bool) -> Reason:
     what = "be given up" if lost else "arrive"
     return Reason(
-        "transfer.over_received",
+        "transfer.too_much",
         f"Line {line.line}: {_n(line.quantity)} of {line.item} cannot {what}, as {_n(left)} are under way in the"
         f" transfer {transfer.number}. Count again and correct the quantity; what was not shipped is entered as an"
         " adjustment.",

@@ -16,8 +16,8 @@ from include.integrations.systems import Effect, Json, Provider
 from include.stock.items import Item, load_items
 from include.stock.warehouse import warehouse
 
-FROM_RECEIPTS = "goods-receipt"
-"""The source of what the ERP has already."""
+FROM_ERP = ("goods-receipt", "stock-difference-booking")
+"""The sources of what the ERP has already: from the receipt of goods, or because it was its own to begin with."""
 
 _MOVED = text("""
     select r.case_id, r.kind, coalesce(r.reference, r.number) as reference, max(m.moved_at) as moved_at,
@@ -27,7 +27,7 @@ _MOVED = text("""
            array_agg(m.quantity order by m.line, m.id) as quantities,
            array_agg(m.unit_cost order by m.line, m.id) as costs
     from stock_requests r join stock_movements m using (case_id)
-    where r.case_id = any(:ids) and r.source is distinct from :from_receipts
+    where r.case_id = any(:ids) and not coalesce(r.source = any(:from_erp), false)
     group by r.case_id order by r.case_id""")
 _PRODUCTS = text("""
     select distinct on (target) id, target, case_id, state, payload from effects
@@ -39,7 +39,7 @@ _GIVEN_UP = text("""
 
 def plan_update_erp(work: Work, erp: Provider) -> list[Effect]:  # noqa: ARG001 - every plan is given its provider
     """Plan one document of movements for each case, and the products that the ERP does not have as they are."""
-    rows = work.connection.execute(_MOVED, work.values | {"from_receipts": FROM_RECEIPTS}).all()
+    rows = work.connection.execute(_MOVED, work.values | {"from_erp": list(FROM_ERP)}).all()
     items = load_items(work.connection, {item for row in rows for item in row.items})
     effects = _products(work, rows, items)
     kinds = {code: {"code": code, "kind": location.kind} for code, location in warehouse().locations.items()}

@@ -76,9 +76,31 @@ create table stock_transfer_lines (
     primary key (case_id, line),
     constraint never_more_arrives_than_was_shipped check (received >= 0 and lost >= 0 and received + lost <= shipped)
 );
+
+-- what the ERP was told last of a product
+create index effects_of_products on effects (target, id desc) where operation = 'upsert_product';
+
+-- What a request had reserved and does not take is there for those who wait for it at this place. The name comes before
+-- that of the trigger that ends the reservations.
+create function wake_for_stock() returns trigger language plpgsql as $$
+begin
+    update cases set state = 'pending', available_at = now(), updated_at = now()
+    where state = 'waiting' and stage = 'post' and id in (
+        select l.case_id from stock_reservations v
+        join stock_request_lines l on l.item = v.item and l.verdict = 'back_order'
+        join stock_requests r on r.case_id = l.case_id and r.origin = v.location and r.posted_at is null
+        where v.case_id = new.id);
+    return null;
+end $$;
+create trigger stock_is_let_go after update on cases for each row
+    when (new.workflow = 'stock_request' and new.state in ('finished', 'rejected') and old.state <> new.state)
+    execute function wake_for_stock();
 """
 
 DOWN = """
+drop trigger stock_is_let_go on cases;
+drop function wake_for_stock();
+drop index effects_of_products;
 drop table stock_transfer_lines, stock_transfers, stock_request_lines, stock_requests;
 """
 
