@@ -145,7 +145,8 @@ end $$;
 -- Makes the balances of these places exist and holds them until the transaction ends, in one order for everybody.
 -- The joins are told to look rows up: a plan kept from a single movement must serve a hundred thousand as well.
 create function hold_stock(items text[], locations text[], lots text[]) returns void language plpgsql
-    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    set plan_cache_mode = force_generic_plan as $$
 begin
     insert into stock_balances (item, location, lot, real, negative, serial)
     select w.item, w.location, w.lot, l.real, l.negative or not l.real, i.tracking = 'serial'
@@ -161,7 +162,8 @@ begin
 end $$;
 
 create function keep_balances() returns trigger language plpgsql
-    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    set plan_cache_mode = force_generic_plan as $$
 declare
     closed timestamptz := hold_stock_period();
     wrong record;
@@ -200,7 +202,8 @@ create trigger keep_balances after insert on stock_movements
 -- waited for a place could meet somebody who holds the place and waits for the key.
 create function post_stock(keys text[], kinds text[], items text[], lots text[], sources text[], destinations text[],
                            quantities numeric[], unit_costs numeric[], moments timestamptz[], case_ids bigint[],
-                           lines integer[], reversed bigint[]) returns integer language plpgsql as $$
+                           lines integer[], reversed bigint[]) returns integer language plpgsql
+    set plan_cache_mode = force_generic_plan as $$
 declare
     posted integer;
 begin
@@ -217,7 +220,8 @@ end $$;
 
 -- a reservation is made and ended, never changed
 create function keep_reserved() returns trigger language plpgsql
-    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    set plan_cache_mode = force_generic_plan as $$
 declare
     sign numeric := 1;
     changed stock_reservations[];
