@@ -49,10 +49,22 @@ class Sheet:
     places: Sequence[Place]
 
 
-def plan_day(engine: Engine, day: date, run: str = "") -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a day is for one location.
+
+    :param sheets: that are new.
+    :param left_over: places that are due as well, and more than the day takes.
+    """
+
+    sheets: int
+    left_over: int
+
+
+def plan_day(engine: Engine, day: date, run: str = "") -> dict[str, Planned]:
     """Hand over the sheets of a day, once: a location whose day was planned before is left as it is.
 
-    :returns: location -> how many sheets are new, for the locations that were planned now.
+    :returns: what became of each location that was planned now.
     """
     known, rules, who = warehouse(), counting(), people()
     with authored(engine, actor="system:count_plan", run=run) as connection:
@@ -67,11 +79,14 @@ def plan_day(engine: Engine, day: date, run: str = "") -> dict[str, int]:
             counters = counters_at(code, known.locations[code], rules, who)
             cut = list(sheets(due, counters, day, rules))
             hand_over(connection, SOURCE, [_handoff(day, code, sheet, rules) for sheet in cut])
+            left_over = len(due) - sum(len(sheet.places) for sheet in cut)
             connection.execute(
-                text("insert into count_plans (day, location, sheets) values (:day, :location, :sheets)"),
-                {"day": day, "location": code, "sheets": len(cut)},
+                text("""
+                    insert into count_plans (day, location, sheets, left_over)
+                    values (:day, :location, :sheets, :left_over)"""),
+                {"day": day, "location": code, "sheets": len(cut), "left_over": left_over},
             )
-            planned[code] = len(cut)
+            planned[code] = Planned(len(cut), left_over)
     return planned
 
 

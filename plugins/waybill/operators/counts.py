@@ -36,8 +36,16 @@ class PlanCountsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         """Plan the day."""
         planned = plan.plan_day(engine(), date.fromisoformat(self.day), run=context["run_id"])
-        self.log.info("%s: %s", self.day, planned or "planned before, or nobody works")
-        return planned
+        if not planned:
+            self.log.info("%s was planned before, or nobody works on it", self.day)
+        for location, found in planned.items():
+            self.log.info("%s: %d sheets", location, found.sheets)
+            if found.left_over:
+                self.log.warning(
+                    "%s: %d places more are due than a day takes; raise sheets_per_day in counting.yaml if this lasts",
+                    location, found.left_over,
+                )  # fmt: skip
+        return {location: found.sheets for location, found in planned.items()}
 
 
 class ClassifyItemsOperator(BaseOperator):

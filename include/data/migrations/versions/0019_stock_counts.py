@@ -58,11 +58,12 @@ create table count_sheet_lines (
 );
 create index count_sheet_lines_by_item on count_sheet_lines (item);
 
--- a day is planned once for each location, whatever comes of it
+-- a day is planned once for each location, whatever comes of it; `left_over` is due, and more than the day takes
 create table count_plans (
     day        date not null,
     location   text not null,
     sheets     integer not null,
+    left_over  integer not null,
     planned_at timestamptz not null default now(),
     primary key (day, location)
 );

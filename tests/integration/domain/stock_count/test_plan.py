@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from include.cases import store
 from include.data.database import authored
-from include.domain.stock_count.plan import plan_day
+from include.domain.stock_count.plan import Planned, plan_day
 from include.stock.counting import Count, differences_of_count, record_counts, settle_counts
 from include.stock.items import Item
 from include.stock.ledger import Movement, post
@@ -48,7 +48,7 @@ def _settle(engine: Engine, item: str, at: datetime) -> None:
 
 def test_a_day_is_planned_once(engine: Engine) -> None:
     _fill(engine, 300)
-    assert plan_day(engine, MONDAY)["MAIN"] == 1
+    assert plan_day(engine, MONDAY)["MAIN"].sheets == 1
     first = planned(engine)
     assert 0 < len(first) <= 25
     assert plan_day(engine, MONDAY) == {}
@@ -71,7 +71,7 @@ def test_a_day_takes_so_much_and_the_rest_comes_next(engine: Engine) -> None:
     codes = _fill(engine, 130)
     plan_day(engine, MONDAY - 364 * DAY)
     before = len(planned(engine))
-    assert plan_day(engine, MONDAY)["MAIN"] == 4
+    assert plan_day(engine, MONDAY)["MAIN"] == Planned(4, 130 - before - 100)
     assert len(planned(engine)) == before + 100
     plan_day(engine, MONDAY + DAY)
     assert sorted(item for _, _, item, _ in planned(engine)) == codes
@@ -88,7 +88,7 @@ def test_a_past_range_is_planned_as_its_days_would_have_been_and_nothing_twice(e
     assert max(a_day) < 40, "the first round is spread over the interval"
     assert {each.weekday() for each, *_ in once} <= set(range(5))
     for day in days:
-        assert plan_day(engine, day).get("MAIN", 0) == 0
+        assert plan_day(engine, day) == {}
     assert planned(engine) == once
 
 
@@ -190,5 +190,5 @@ def test_a_plan_that_is_killed_in_the_middle_leaves_nothing_and_is_made_anew(eng
         connection.rollback()
     assert failed
     assert planned(engine) == []
-    assert plan_day(engine, MONDAY)["MAIN"] == 1
+    assert plan_day(engine, MONDAY)["MAIN"].sheets == 1
     assert planned(engine)
