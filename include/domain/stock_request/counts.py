@@ -7,14 +7,13 @@ any more, and the request goes back to `route`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, text
 
-from include.cases.model import Reason
 from include.stock.counting import Count, differences_of_count, record_counts
 from include.stock.ledger import Place, hold
 
@@ -61,25 +60,6 @@ def recheck_counts(connection: Connection, case_ids: Collection[int]) -> dict[in
 def counted_places(connection: Connection, case_ids: Collection[int]) -> list[Place]:
     """Return the places that these cases counted."""
     return [_place(line) for line in _lines(connection, case_ids)]
-
-
-def counted_twice(lines: Sequence[Mapping[str, Any]]) -> list[Reason]:
-    """Return a reason for each place that one count has on several lines: nobody can tell whether they add up.
-
-    :param lines: of one request, with `line`, `item` and `lot`.
-    """
-    seen: dict[tuple[str, str], int] = {}
-    reasons = []
-    for line in lines:
-        key = (line["item"], line["lot"] or "")
-        if line["item"] and key in seen:
-            message = (
-                f"Lines {seen[key]} and {line['line']} both count {' lot '.join(part for part in key if part)}. Write"
-                " one line with all that is there, then release."
-            )
-            reasons.append(Reason("line.counted_twice", message, "lines"))
-        seen.setdefault(key, line["line"])
-    return reasons
 
 
 def _lines(connection: Connection, case_ids: Collection[int]) -> Sequence[Row[Any]]:
