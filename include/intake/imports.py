@@ -112,6 +112,16 @@ def import_rows(
     return result
 
 
+def keys_of(source_name: str, path_or_text: Path | str, *, folder: Path | None = None) -> set[str]:
+    """Return the keys of the deliveries that a file or text is, stored or not; what is no row has none.
+
+    :raises ImportRefused: as `import_rows`.
+    """
+    declared = source(source_name)
+    with opened(path_or_text, folder) as lines:
+        return {row.key for row in _rows(declared, lines, ImportResult())}
+
+
 @contextmanager
 def _own_connection(engine: Engine) -> Iterator[Connection]:
     """A connection that is closed at the end, and not given back: with it go its temporary tables."""

@@ -28,20 +28,30 @@ def import_dag(dag_id: str, workflow: str, *, source: str, purpose: str) -> DAG:
             "source": Param(
                 source, type="string", title="Source", description="A source of include/intake/sources.yaml."
             ),
-            "path": Param(
-                None, type=["null", "string"], title="File", description="A path on the machine that runs the tasks."
-            ),
-            "rows": Param(
-                None,
-                type=["null", "string"],
-                format="multiline",
-                title="Rows",
-                description="Instead of a file: a header line and rows, or one JSON object on each line.",
-            ),
+            **file_params(),
         },
     ) as dag:
         ImportRowsOperator(task_id="import_rows")
     return dag
+
+
+def file_params() -> dict[str, Param]:
+    """Return the fields of a form that takes a file, or rows pasted into it."""
+    return {
+        "path": Param(
+            None,
+            type=["null", "string"],
+            title="File",
+            description="A path on the machine that runs the tasks: CSV, NDJSON, a JSON array or a spreadsheet.",
+        ),
+        "rows": Param(
+            None,
+            type=["null", "string"],
+            format="multiline",
+            title="Rows",
+            description="Instead of a file: a header line and rows, or one JSON object on each line.",
+        ),
+    }
 
 
 def quarantine_dag(dag_id: str, workflow: str, *, purpose: str, reasons: Sequence[str], correction: str) -> DAG:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+def file_or_rows(params: Mapping[str, Any]) -> Path | str:
+    """Return the path, or the rows as text, that a person put into a form with `file_params`."""
+    if bool(params["path"]) == bool(params["rows"]):
+        raise AirflowFailException("give either a path or pasted rows")
+    return Path(params["path"]) if params["path"] else f"{params['rows'].rstrip()}\n"
+
+
 class ImportRowsOperator(BaseOperator):
     """Store each row as a delivery of the chosen source, once however often the same file is imported.
 
@@ -28,9 +36,7 @@ class ImportRowsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Import the rows."""
         wanted = context["params"]
-        if bool(wanted["path"]) == bool(wanted["rows"]):
-            raise AirflowFailException("give either a path or pasted rows")
-        what: Path | str = Path(wanted["path"]) if wanted["path"] else f"{wanted['rows'].rstrip()}\n"
+        what = file_or_rows(wanted)
         try:
             result = import_rows(engine(), wanted["source"], what, triggered_by(context), progress=self._tell)
         except ImportRefused as error:
