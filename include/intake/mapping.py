@@ -74,6 +74,7 @@ RECORDS: dict[str, tuple[str, ...]] = {
     ),
     "count_sheet": ("number", "location", "counter", "planned_for", "blind", "lines"),
     "replenishment_need": ("need",),
+    "stock_difference": ("scope", "found_on", "file", "lines"),
 }
 """The fields that a mapping may fill, by the kind of record that the source sends."""
 
@@ -86,6 +87,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
         *("occurred_at", "row"),
     ),
     "count_sheet": ("item", "lot", "class"),
+    "stock_difference": ("item", "location", "lot", "waybill", "erp"),
 }
 """The fields of one line, of the records that have lines; their numbers are read as they are written."""
 
@@ -307,7 +309,7 @@ class MappingRules(Part):
 
     record: Literal[
         "lead", "deal", "purchase_request", "goods_receipt", "supplier_invoice",
-        "stock_request", "count_sheet", "replenishment_need",
+        "stock_request", "count_sheet", "replenishment_need", "stock_difference",
     ]  # fmt: skip
     answers: Answers | None = None
     fields: Fields
