@@ -16,6 +16,7 @@ import pandas as pd
 from include.approvals.people import Person, people
 from include.data.validation.runner import meta
 from include.domain.stock_request.kinds import decided, kinds
+from include.domain.stock_request.transfers import LOSS_SOURCE
 from include.stock.warehouse import warehouse
 
 if TYPE_CHECKING:
@@ -256,6 +257,8 @@ def _unfit(end: str, row: Row) -> str | None:
         return None
     kind = kinds()[row["kind"]]
     wanted = kind.source if end == "origin" else kind.destination
+    if end == "origin" and row["source"] == LOSS_SOURCE:
+        wanted = "transit"
     return f"{row[end]} is {row[f'{end}_kind']}, and not {wanted}" if row[f"{end}_kind"] != wanted else None
 
 
