@@ -2,9 +2,9 @@
 
 CSV or a spreadsheet with the columns of UCI's Online Retail (InvoiceNo, StockCode, Description, Quantity, InvoiceDate,
 UnitPrice, Country) or Online Retail II (Invoice, Price). All rows of an invoice become one stock request, which goes
-through `stock_request` like any other. The second task does not wait for that: it writes down, by line of the file, what
-was not posted and why, and says how many lines are under way. Trigger it with the same file again for the list as it is
-then; that adds nothing.
+through `stock_request` like any other. The second task does not wait for that: it writes down, by line of the file,
+what was not posted and why, and says how many lines are under way. Trigger it with the same file again for the list as
+it is then; that adds nothing.
 """
 
 from __future__ import annotations

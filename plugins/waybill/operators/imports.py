@@ -11,7 +11,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.data.database import engine
-from include.intake.imports import ImportRefused, ImportResult, import_rows
+from include.intake.files import ImportRefused
+from include.intake.imports import ImportResult, import_rows
 from waybill.operators.quarantine import triggered_by
 
 if TYPE_CHECKING:

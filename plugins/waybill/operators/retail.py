@@ -11,7 +11,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.data.database import engine
 from include.data.exports import export_folder
 from include.domain.stock_request.outcomes import write_outcomes
-from include.intake.imports import ImportRefused, keys_of
+from include.intake.files import ImportRefused
+from include.intake.imports import keys_of
 from waybill.operators.imports import file_or_rows
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TellOutcomesOperator(BaseOperator):
-    """Write a CSV of the rows of a file that were not posted, each with its reason; it does not wait for those under way.
+    """Write a CSV of the rows of a file that were not posted, each with its reason; those under way are not waited for.
 
     The parameters are `source`, `path`, `rows`. The same file again writes the same CSV anew.
 

@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from include.intake import imports
-from include.intake.imports import ImportRefused, ImportResult, import_rows
+from include.intake.files import ImportRefused
+from include.intake.imports import ImportResult, import_rows
 from include.intake.sources import Source, source
 from include.samples import retail
 from tests.integration.intake.conftest import begins

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from include.intake import imports
-from include.intake.imports import ImportRefused, ImportResult, import_rows
+from include.intake.files import ImportRefused
+from include.intake.imports import ImportResult, import_rows
 from include.intake.sources import map_fields
 from tests.integration.intake.conftest import begins
 
