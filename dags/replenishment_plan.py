@@ -1,8 +1,8 @@
 """Look every night at what runs short, and open a need for it.
 
 For every item and place with a rule: demand and lead time from history, safety stock and reorder point by the formula
-in docs/replenishment.md, and what is there, reserved, ordered and under way. While a need of a place is open there is no
-second one, whatever is planned how often. A past day can be backfilled in Airflow: it takes the history up to that
+in docs/replenishment.md, and what is there, reserved, ordered and under way. While a need of a place is open there is
+no second one, whatever is planned how often. A past day can be backfilled in Airflow: it takes the history up to that
 day's end, and the stock of now, so it asks for nothing that is there or ordered meanwhile.
 """
 

@@ -27,6 +27,10 @@ SOURCE = "replenishment-plan"
 ACTOR = "system:replenishment"
 
 
+Row = Mapping[Any, Any]
+"""The figures of one place."""
+
+
 @dataclass(frozen=True)
 class Planned:
     """What a plan came to: places looked at, and what became of those that run short."""
@@ -62,7 +66,7 @@ def planned_day(until: datetime) -> Any:
     return (until.astimezone(warehouse().zone) - timedelta(microseconds=1)).date()
 
 
-def quantity(row: Mapping[str, Any]) -> Decimal:
+def quantity(row: Row) -> Decimal:
     """Return what has to be ordered for a place that runs short, by its figures."""
     decimals = row["decimals"] if row["from_location"] else min(row["decimals"], PURCHASE_DECIMALS)
     return order_quantity(
@@ -73,7 +77,7 @@ def quantity(row: Mapping[str, Any]) -> Decimal:
     )
 
 
-def told(row: Mapping[str, Any], window_days: int) -> dict[str, Any]:
+def told(row: Row, window_days: int) -> dict[str, Any]:
     """Return the figures of a place as they are kept with its need and told to people."""
     return {
         "formula": FORMULA if row["method"] == "reorder_point" else "min-max",
@@ -115,7 +119,7 @@ _OPEN = """
     returning id"""
 
 
-def _open(connection: Connection, rows: Sequence[Mapping[str, Any]], day: Any, window_days: int) -> int:
+def _open(connection: Connection, rows: Sequence[Row], day: Any, window_days: int) -> int:
     """Write the needs and open a case for each; what another one opened meanwhile is left."""
     if not rows:
         return 0
@@ -143,7 +147,7 @@ def _open(connection: Connection, rows: Sequence[Mapping[str, Any]], day: Any, w
 
 def explained(
     connection: Connection, until: datetime, item: str, location: str
-) -> tuple[dict[str, Any], str, Mapping[str, Any]] | None:
+) -> tuple[dict[str, Any], str, Row] | None:
     """Return a place's figures, the verdict on it and its row, as a plan would find them now; changes nothing.
 
     :returns: None where no rule is active for the place.
@@ -156,7 +160,7 @@ def explained(
     return told(row, window.days), verdict(row), row
 
 
-def verdict(row: Mapping[str, Any]) -> str:
+def verdict(row: Row) -> str:
     """Say why a need is or is not opened for a place."""
     wanted = quantity(row)
     if not row["short"]:

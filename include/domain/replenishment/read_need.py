@@ -32,7 +32,7 @@ def read_need(work: Work) -> StepResult:
     """Write the terms of each need; one that nothing can be asked by is set aside with all reasons."""
     result = StepResult()
     corrections = {delivery.case_id: delivery.corrections for delivery in received(work)}
-    rows = work.connection.execute(text(_NEEDS), work.values).mappings().all()
+    rows = [dict(row) for row in work.connection.execute(text(_NEEDS), work.values).mappings()]
     items = load_items(work.connection, {row["of_item"] for row in rows})
     written = []
     for row in rows:

@@ -84,7 +84,7 @@ class Rule(BaseModel):
     min_quantity: Figure = Decimal(0)
     multiple: Annotated[Figure, Field(gt=0)] | None = None
     lead_time_days: Days | None = None
-    service_level: Annotated[Share, Field(ge=Decimal("0.5"), lt=1, decimal_places=5)] = Decimal("0.95")
+    service_level: Annotated[Share, Field(ge=0.5, lt=1, decimal_places=5)] = Decimal("0.95")
     minimum: Figure | None = None
     maximum: Figure | None = None
     review_days: int = Field(default=7, ge=1, le=366)
@@ -210,12 +210,15 @@ class Imported:
             self.told.append(f"line {line}: {'; '.join(faults)}")
 
 
-def import_rules(connection: Connection, path_or_text: Path | str, folder: Path | None = None) -> Imported:
+def import_rules(
+    connection: Connection, path_or_text: Path | str, *, only_look: bool = False, folder: Path | None = None
+) -> Imported:
     """Enter the rules of a file or of pasted rows; a rule that is there is replaced.
 
     Faulty rows are told and left out, and the others count. The same file again changes nothing. Call it in an authored
     transaction.
 
+    :param only_look: tell what is wrong, and enter nothing.
     :param folder: as for `include.intake.imports.import_rows`.
     :raises include.intake.files.ImportRefused: when it is no table.
     """
@@ -242,7 +245,8 @@ def import_rules(connection: Connection, path_or_text: Path | str, folder: Path 
             result.tell(line, [reason.message for reason in reasons])
         else:
             good.append(rule)
-    result.changed = save_rules(connection, good)
+    if not only_look:
+        result.changed = save_rules(connection, good)
     return result
 
 

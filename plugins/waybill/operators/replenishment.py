@@ -55,9 +55,7 @@ class ImportRulesOperator(BaseOperator):
         try:
             what: Path | str = Path(wanted["path"]) if wanted["path"] else f"{wanted['rows'].rstrip()}\n"
             with authored(engine(), actor=triggered_by(context), run=context["run_id"]) as connection:
-                result = import_rules(connection, what)
-                if wanted["only_look"]:
-                    connection.get_transaction().rollback()
+                result = import_rules(connection, what, only_look=wanted["only_look"])
         except ImportRefused as error:
             raise AirflowFailException(str(error)) from None
         for line in result.told:
