@@ -1,9 +1,101 @@
-"""The step `route`: who decides."""
+"""The step `route`: what each request is worth, and who is asked about it by the approval matrix, or why nobody is.
+
+Requests of tills and of other workflows were decided where they come from; the matrix is not asked about them.
+"""
 
 from __future__ import annotations
 
-from include.cases.model import Work
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, text
+
+from include.approvals import routing as asking
+from include.approvals.people import people
+from include.approvals.policy import Matrix, Unroutable
+from include.cases import store
+from include.cases.model import StepResult, Work
+from include.domain.stock_request.content import contents
+from include.domain.stock_request.facts import facts, matrix
+from include.domain.stock_request.kinds import kinds
+from include.domain.stock_request.read_request import posted
+from include.stock.valuation import unit_costs
+
+BY_FEED = f"{asking.BY_RULE}feed"
+BY_HANDOFF = f"{asking.BY_RULE}handoff"
+
+_ITEMS = """
+    select distinct item from stock_request_lines
+    where case_id = any(:ids) and item is not null and quantity is not null and verdict is null"""
+_VALUE = """
+    with worth as (
+        select l.case_id, sum(abs(l.quantity) * coalesce(case when r.kind = any(:brings) then l.unit_cost end, c.cost))
+                   as value,
+               min(i.abc) as abc, bool_or(c.cost is null and (l.unit_cost is null or r.kind <> all(:brings)))
+                   as cost_unknown
+        from stock_requests r join stock_request_lines l using (case_id) join stock_items i on i.code = l.item
+        left join unnest(cast(:items as text[]), cast(:costs as numeric[])) as c(item, cost) on c.item = l.item
+        where r.case_id = any(:ids) and l.quantity <> 0 and l.verdict is null group by l.case_id
+    )
+    update stock_requests r set value = round(coalesce(w.value, 0), 2)
+    from stock_requests s left join worth w using (case_id)
+    where r.case_id = s.case_id and s.case_id = any(:ids)
+    returning r.case_id, r.kind, r.feed, r.requester, r.entered_by, r.origin, r.destination, r.value,
+              coalesce(w.abc, 'C') as abc, coalesce(w.cost_unknown, false) as cost_unknown"""
 
 
-def route(work: Work) -> None:
-    """Let every request go on."""
+def route(work: Work, known: Matrix | None = None) -> StepResult:
+    """Write what each request is worth, its routing, and the digest of what its approvers will be shown."""
+    connection, result = work.connection, StepResult()
+    requests = _valued(connection, sorted(set(work.case_ids) - posted(connection, work.case_ids)))
+    asked = {row["case_id"]: row for row in requests if row["requester"] is not None}
+    rows = [
+        {"case_id": row["case_id"], "approved_by": BY_FEED if row["feed"] else BY_HANDOFF}
+        for row in requests
+        if row["case_id"] not in asked
+    ]
+    events = {}
+    for case_id, content in contents(connection, list(asked)).items():
+        request = asked[case_id]
+        try:
+            routing = asking.routed(
+                known or matrix(), facts(request), request["requester"], request["entered_by"], people()
+            )
+        except Unroutable as error:
+            result.quarantine[case_id] = [asking.unroutable(error)]
+            continue
+        rows.append(
+            {
+                "case_id": case_id,
+                "policy": routing.policy,
+                "routing": routing.as_json(),
+                "digest": content.digest,
+                "approved_by": asking.by_rule(routing),
+            }
+        )
+        events[case_id] = asking.told(routing, content.digest)
+    connection.execute(
+        text("""
+            update stock_requests r set policy = v.policy, routing = v.routing, digest = v.digest,
+                                        approved_by = v.approved_by, updated_at = now()
+            from jsonb_to_recordset(:rows) as v(case_id bigint, policy text, routing jsonb, digest text,
+                                                approved_by text)
+            where r.case_id = v.case_id"""),
+        {"rows": Jsonb(rows)},
+    )
+    store.record_each(connection, "routed", events)
+    return result
+
+
+def _valued(connection: Connection, ids: Sequence[int]) -> list[Mapping[str, Any]]:
+    """Write what requests are worth at the costs of now, and return what their facts are made of."""
+    items = list(connection.execute(text(_ITEMS), {"ids": list(ids)}).scalars())
+    costs = unit_costs(connection, items)
+    values = {
+        "ids": list(ids),
+        "brings": [name for name, kind in kinds().items() if not kind.takes or kind.signed],
+        "items": list(costs),
+        "costs": list(costs.values()),
+    }
+    return [dict(row) for row in connection.execute(text(_VALUE), values).mappings()]
