@@ -159,7 +159,6 @@ def keep_closing_states(connection: Connection, month: date, ends_at: datetime) 
 
 
 def _value_items(connection: Connection, items: Sequence[str], *, skip_busy: bool) -> Tally:
-    connection.execute(_MAKE_ROWS, {"items": items})
     held = connection.execute(_HOLD_FREE if skip_busy else _HOLD, {"items": items}).scalars().all()
     since = {row.item: row.since for row in connection.execute(_TAKE, {"items": held})}
     if not since:
@@ -287,11 +286,6 @@ _UNIT_COSTS = text("""
 _WAITING = text("""
     select distinct item from stock_unvalued
     where cast(:items as text[]) is null or item = any(cast(:items as text[])) order by item""")
-_MAKE_ROWS = text("""
-    insert into stock_valuations (item)
-    select item from unnest(cast(:items as text[])) as w(item)
-    where not exists (select from stock_valuations v where v.item = w.item) order by item
-    on conflict (item) do nothing""")
 _HOLD = text("select item from stock_valuations where item = any(:items) order by item for no key update")
 _HOLD_FREE = text(f"{_HOLD.text} skip locked")
 _TAKE = text("""

@@ -29,13 +29,21 @@ create table stock_values (
     uncosted    boolean not null default false
 );
 
--- an item's value as far as it is computed; its row is held by whoever computes
+-- an item's value as far as it is computed; its row, as old as the item, is held by whoever computes
 create table stock_valuations (
-    item text primary key,
+    item text primary key references stock_items,
     {STATE},
     unit_cost  numeric(18, 6),
     valued_at  timestamptz
 );
+insert into stock_valuations (item) select code from stock_items;
+create function begin_valuations() returns trigger language plpgsql as $$
+begin
+    insert into stock_valuations (item) select code from created order by code;
+    return null;
+end $$;
+create trigger begin_valuations after insert on stock_items
+    referencing new table as created for each statement execute function begin_valuations();
 
 -- where to begin again when something back-dated comes
 create table stock_checkpoints (
@@ -127,9 +135,10 @@ create trigger keep_what_is_valued before update on stock_values for each row
 DOWN = """
 drop trigger closing_stays on stock_closing;
 drop trigger keep_closing on stock_closing;
+drop trigger begin_valuations on stock_items;
 drop table stock_period_balances, stock_period_values, stock_periods, stock_revaluations, stock_checkpoints,
            stock_valuations, stock_values;
-drop function keep_what_is_valued(), keep_closed_values(), keep_closing();
+drop function begin_valuations(), keep_what_is_valued(), keep_closed_values(), keep_closing();
 """
 
 
