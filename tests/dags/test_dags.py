@@ -40,6 +40,7 @@ EXPECTED = {
     "stock_request",
     "stock_reprocess",
     "stock_decision",
+    "stock_exceptions",
     "stock_import",
     "retail_import",
     "stock_items",
@@ -64,6 +65,7 @@ EXPECTED = {
     "waybill_alerts",
     "waybill_approvals",
     "approval_delegate",
+    "stock_period",
 }
 CARRIES_STEPS = "capture"
 
@@ -122,7 +124,14 @@ def test_every_parameter_explains_itself(dags: dict[str, Any]) -> None:
 
 
 def test_a_risky_dag_is_a_dry_run_by_default(dags: dict[str, Any]) -> None:
-    for dag_id in ("lead_replay", "purchase_replay", "receipt_resolve", "invoice_resolve", "stock_resolve"):
+    for dag_id in (
+        "lead_replay",
+        "purchase_replay",
+        "receipt_resolve",
+        "invoice_resolve",
+        "stock_resolve",
+        "stock_period",
+    ):
         assert dags[dag_id].params["dry_run"] is True
     assert dags["purchase_replay"].params["dry_run"] is True
 
