@@ -57,8 +57,8 @@ def _purchase(need: Any) -> dict[str, Any]:
                 "description": f"{terms['title']}{number}",
                 "quantity": plain(need.quantity),
                 "unit": terms["unit"],
-                "unit_price": terms["unit_price"],
-                "tax_rate": terms["tax_rate"],
+                "unit_price": plain(terms["unit_price"]),
+                "tax_rate": plain(terms["tax_rate"]),
             }
         ],
     }

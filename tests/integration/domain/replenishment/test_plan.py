@@ -22,6 +22,8 @@ from sqlalchemy.exc import IntegrityError
 from include.data.database import authored
 from include.domain.replenishment.figures import Window, figures
 from include.stock.items import Item
+from include.stock.ledger import Place
+from include.stock.reservations import Promise, reserve
 from tests.support import stock
 from tests.support.orders import add_order, receipt
 from tests.support.orders import work as work_receipts
@@ -234,11 +236,9 @@ def test_only_what_is_used_is_demand(engine: Engine) -> None:
 def test_what_is_reserved_ordered_received_or_expired_counts(engine: Engine) -> None:
     stock.stock(engine, "BOLT-8", 30)
     add_rule(engine, method="min_max", minimum="100", maximum="200", reorder_point=None)
-    reserved = stock.request(engine, "issue", {"item": "BOLT-8", "quantity": 12})
-    stock.work(engine, until="reserve")
-    assert rows(engine, "select case_id, quantity from stock_reservations") == [
-        {"case_id": reserved, "quantity": Decimal(12)}
-    ]
+    waits = stock.request(engine, "issue", {"item": "BOLT-8", "quantity": 12})
+    with authored(engine, actor="system:test") as connection:
+        reserve(connection, waits, [Promise(1, Place("BOLT-8", "MAIN"), Decimal(12))], now() + timedelta(days=1))
     add_order(engine, {"item": "BOLT-8", "quantity": 2, "unit": "box"}, category="material")
     add_order(engine, {"item": "BOLT-8", "quantity": 50}, category="office")
     row = one(engine)
