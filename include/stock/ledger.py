@@ -253,6 +253,7 @@ _REFUSALS = {
     ),
     "a_closed_period_stays_closed": ("period.closed", "{primary}"),
     "a_movement_fits_its_item": ("movement.unfit", "{primary}"),
+    "a_reservation_is_at_a_known_place": ("movement.unfit", "there is no such item or place: {place}"),
     "a_serial_number_is_in_one_place": (
         "serial.elsewhere",
         "a serial number is at another place already: {primary}",

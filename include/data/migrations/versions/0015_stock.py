@@ -124,7 +124,7 @@ create table stock_reservations (
     expires_at timestamptz not null,
     created_at timestamptz not null default now(),
     unique (case_id, line, item, location, lot),
-    foreign key (item, location, lot) references stock_balances
+    constraint a_reservation_is_at_a_known_place foreign key (item, location, lot) references stock_balances
 );
 create index stock_reservations_by_place on stock_reservations (item, location, lot);
 
