@@ -32,6 +32,7 @@ class Line(NamedTuple):
     """One line; the columns of `stock_request_lines` of the same names.
 
     :param quantity: in the item's base unit; None where it is not known, and in a count.
+    :param unit_cost: of one base unit.
     :param reason: code of what keeps it from being read.
     """
 
@@ -116,6 +117,8 @@ class Reader:
         if (value := entry.get("unit_cost")) is not None:
             cost, unreadable = _number(value, "unit_cost")
             fault = fault or (unreadable if unreadable != "unit_cost.missing" else None)
+            if cost is not None and sent and quantity:  # it is told of one of the unit that the line is written in
+                cost = round(cost * sent / quantity, DECIMALS)
         if (value := entry.get("occurred_at")) is not None:
             at = self.moment(value, feed)
             fault = fault or ("occurred_at.unreadable" if at is None and clean(value) else None)
