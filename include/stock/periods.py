@@ -63,10 +63,10 @@ def _check(connection: Connection, first: date, ends_at: datetime, now: datetime
     last = connection.execute(text("select max(month) from stock_periods")).scalar()
     if last is not None and first <= last:
         raise NotClosable(f"{first:%Y-%m} is closed already; the last closed month is {last:%Y-%m}")
-    if last is not None and first != _following(last):
-        raise NotClosable(f"months are closed in order: close {_following(last):%Y-%m} before {first:%Y-%m}")
     if moment < ends_at:
         raise NotClosable(f"{first:%Y-%m} is not over before {ends_at:%Y-%m-%d %H:%M %Z}; close it then")
+    if last is not None and first != _following(last):
+        raise NotClosable(f"months are closed in order: close {_following(last):%Y-%m} before {first:%Y-%m}")
 
 
 def _following(month: date) -> date:
