@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.data.database import engine
 from include.domain.purchase_approval.change import ChangeRefused, change
 from include.domain.purchase_approval.request import FormRefused, submit
-from include.intake.imports import ImportRefused
+from include.intake.files import ImportRefused
 from waybill.operators.quarantine import triggered_by
 
 if TYPE_CHECKING:
