@@ -30,7 +30,7 @@ AGEING_TRANSIT = 5
 EXPIRES_WITHIN = 30
 DEAD_AFTER = 180
 WAITS_LONG = 14
-"""Days: goods under way, until a lot expires, without any going out, and a back-order or a count that waits."""
+"""Days: goods under way, until a lot expires, without any going out, and a back-order that waits."""
 MOST_TOLD = 3
 """Examples of each kind in the digest; the page has them all."""
 
@@ -133,11 +133,12 @@ _QUERIES = {
         from cases c join stock_differences d on d.case_id = c.id join stock_difference_lines l on l.case_id = c.id
         left join stock_items i on i.code = l.item left join stock_valuations v on v.item = l.item
         where c.state not in ('finished', 'rejected')""",
-    "count_overdue": f"""
-        select s.location, c.id as case_id, c.owner, current_date - s.planned_for as days, s.number as told,
-               s.number as subject
-        from count_sheets s join cases c on c.id = s.case_id
-        where c.state not in ('finished', 'rejected') and s.planned_for < current_date - {WAITS_LONG}""",
+    "count_overdue": """
+        select p.location, p.case_id, current_date - p.planned_for as days,
+               p.number || ', lines for ' || p.counter || ': ' || count(*) as told, p.number as subject
+        from count_progress p join count_sheets s using (case_id) join cases c on c.id = p.case_id
+        where c.state not in ('finished', 'rejected') and p.state = 'open' and s.due_at < now()
+        group by p.case_id, p.number, p.location, p.planned_for, p.counter""",
     "no_rule": f"""
         select b.item, b.location, sum(b.quantity) as quantity, sum(b.quantity) * max({_COST}) as value,
                max(i.title) as told, b.item || '/' || b.location as subject
@@ -173,7 +174,7 @@ def _exception(kind: str, row: RowMapping) -> Finding:
     return Finding(
         kind=kind,
         subject=row["subject"],
-        owner=row.get("owner") or _answers_for(row.get("location")),
+        owner=row.get("owner") or _answers_for(row.get("location"), above=kind == "count_overdue"),
         item=row.get("item"),
         location=row.get("location"),
         quantity=row.get("quantity"),
@@ -184,10 +185,13 @@ def _exception(kind: str, row: RowMapping) -> Finding:
     )
 
 
-def _answers_for(location: str | None) -> str:
-    """The keeper of a place; the team of the workflow for what has no place."""
+def _answers_for(location: str | None, *, above: bool = False) -> str:
+    """The keeper of a place, or who is above them; the team of the workflow for what has no place."""
     place = warehouse().locations.get(location or "")
-    return place.keeper if place and place.keeper else contract(WORKFLOW).owner.id
+    if place is None or place.keeper is None:
+        return contract(WORKFLOW).owner.id
+    manager = people().next_in_line(place.keeper) if above else None
+    return manager.id if manager else place.keeper
 
 
 def report(engine: Engine, day: date, mode: Mode) -> int:

@@ -17,7 +17,7 @@ from include.approvals.people import people
 from include.cases.model import Reason, StepResult, Work
 from include.data.normalise.text import given
 from include.data.normalise.values import boolean, moment
-from include.domain.stock_count.rules import may_count
+from include.domain.stock_count.rules import due_at, may_count
 from include.intake.received import Received, received
 from include.stock.warehouse import warehouse
 
@@ -83,6 +83,7 @@ def _read(delivery: Received, taken: Mapping[str, int], items: Mapping[str, str]
         "location": code,
         "counter": counter,
         "planned_for": planned.date().isoformat() if planned else None,
+        "due_at": due_at(planned.date(), location.keeper if location else None).isoformat() if planned else None,
         "blind": boolean(fields.get("blind")) is not False,
     }
     return _Sheet(header, _lines(delivery, items, reasons), reasons)
@@ -113,12 +114,14 @@ def _write(connection: Connection, found: Sequence[_Sheet]) -> None:
     }
     connection.execute(
         text("""
-            insert into count_sheets (case_id, number, location, counter, planned_for, blind)
-            select * from jsonb_to_recordset(:headers) as v(case_id bigint, number text, location text, counter text,
-                                                            planned_for date, blind boolean)
+            insert into count_sheets (case_id, number, location, counter, planned_for, due_at, blind)
+            select * from jsonb_to_recordset(:headers)
+                          as v(case_id bigint, number text, location text, counter text, planned_for date,
+                               due_at timestamptz, blind boolean)
             on conflict (case_id) do update set
                 number = excluded.number, location = excluded.location, counter = excluded.counter,
-                planned_for = excluded.planned_for, blind = excluded.blind, updated_at = now()"""),
+                planned_for = excluded.planned_for, due_at = excluded.due_at, blind = excluded.blind,
+                updated_at = now()"""),
         values,
     )
     connection.execute(text("delete from count_sheet_lines where case_id = any(:ids)"), values)

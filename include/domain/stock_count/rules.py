@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from include.approvals.people import People, Person
+from include.approvals.people import People, Person, people
 from include.contracts.documents import DocumentError, read
+from include.data.business_time import add
 from include.stock.abc import Shares
-from include.stock.warehouse import Location
+from include.stock.warehouse import Location, warehouse
 
 FILE = Path(__file__).with_name("counting.yaml")
 Class = Literal["A", "B", "C"]
@@ -108,3 +110,18 @@ def counters_at(code: str, location: Location, known: Counting, who: People) -> 
         return [person_id for person_id in named if may_count(who.by_id.get(person_id), location)]
     able = [person.id for person in who if may_count(person, location)]
     return [person_id for person_id in able if person_id != location.keeper] or able
+
+
+def due_at(planned_for: date, keeper: str | None) -> datetime:
+    """Return until when a sheet can be counted in time: so many working days of the keeper's after the planned one.
+
+    :param keeper: id of whoever answers for the location.
+    """
+    person = people().by_id.get(keeper or "")
+    if person is None:
+        midnight = datetime.combine(planned_for, time(), warehouse().zone)
+        return midnight + timedelta(days=1 + counting().overdue_after)
+    calendar = person.calendar
+    closing = datetime.combine(planned_for, time(), calendar.zone) + calendar.closes
+    a_day = calendar.closes - calendar.opens
+    return add(closing, counting().overdue_after * a_day, calendar)

@@ -10,8 +10,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.data.database import authored, engine
-from include.domain.stock_count import entry, plan, sheets
+from include.domain.stock_count import entry, plan
 from include.domain.stock_count.classes import classify_until
+from include.domain.stock_count.discard import DiscardRefused, discard
 from include.intake.files import ImportRefused
 from waybill.operators.purchases import account_of
 from waybill.operators.quarantine import triggered_by
@@ -110,7 +111,7 @@ class DiscardSheetOperator(BaseOperator):
         """Discard it."""
         wanted = context["params"]
         try:
-            return sheets.discard(
+            return discard(
                 engine(),
                 wanted["sheet"],
                 reason=wanted["reason"],
@@ -118,5 +119,5 @@ class DiscardSheetOperator(BaseOperator):
                 actor=triggered_by(context),
                 run=context["run_id"],
             )
-        except sheets.DiscardRefused as error:
+        except DiscardRefused as error:
             raise AirflowFailException(str(error)) from None

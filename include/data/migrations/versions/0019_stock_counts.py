@@ -31,13 +31,14 @@ create trigger a_settled_count_stays before update or delete on stock_counts
     for each row when (old.settled_at is not null)
     execute function refuse('a settled count stays: count again');
 
--- one row a case of stock_count
+-- one row a case of stock_count; after `due_at` it is overdue
 create table count_sheets (
     case_id     bigint primary key references cases,
     number      text not null unique,
     location    text not null,
     counter     text not null,
     planned_for date not null,
+    due_at      timestamptz not null,
     blind       boolean not null default true,
     updated_at  timestamptz not null default now()
 );

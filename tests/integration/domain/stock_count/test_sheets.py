@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import Engine
 
 from include.cases import store
+from include.domain.stock_count.discard import DiscardRefused, discard
 from include.domain.stock_count.entry import EntryRefused, entry
-from include.domain.stock_count.sheets import DiscardRefused, discard, overdue
+from include.monitoring.stock_exceptions import find
 from tests.support import stock as requests
 from tests.support.counts import claim, enter, sheet, take, work
 from tests.support.stock import approved, on_hand, prepare, state, stock
@@ -77,7 +78,7 @@ def test_what_the_books_hold_stands_nowhere_before_a_blind_count(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not in the mail or its file, on the sheet, in the timeline, in the form's answer or in a log."""
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "include")
     case, number = sheet(engine, "LAMP", "BOLT-8")
     work(engine)
     form = {"sheet": number, "lines": "item,counted\nBOLT-8,100\n", "counted_at": datetime.now(UTC).isoformat()}
@@ -227,13 +228,16 @@ def test_a_sheet_is_discarded_with_a_reason_by_those_who_may_post_there(engine: 
 
 def test_a_sheet_that_is_not_counted_in_time_is_its_keepers_managers_concern(engine: Engine) -> None:
     case, number = sheet(engine, "BOLT-8", "LAMP")  # for a Monday; two working days on it is Wednesday, 17:00
+    today, _ = sheet(engine, "FLOUR/L1", planned_for=datetime.now(UTC).date().isoformat())
     work(engine)
     _count(engine, number, "LAMP,,7919")
+    due = {row["case_id"]: row["due_at"] for row in rows(engine, "select case_id, due_at from count_sheets")}
+    assert due[case] == datetime(2026, 3, 4, 16, tzinfo=UTC)
+    assert due[today] > datetime.now(UTC)
     with engine.connect() as connection:
-        assert overdue(connection, datetime(2026, 3, 4, 15, 59, tzinfo=UTC)) == []
-        (late,) = overdue(connection, datetime(2026, 3, 4, 16, 1, tzinfo=UTC))
-    assert (late.case_id, late.number, late.lines, late.counter) == (case, number, 1, "olaf.winter")
-    assert late.told == "olaf.winter", "the manager of lena.hoffmann, who keeps MAIN"
+        (late,) = [found for found in find(connection) if found.kind == "count_overdue"]
+    assert (late.case_id, late.location, late.told) == (case, "MAIN", f"{number}, lines for olaf.winter: 1")
+    assert late.owner == "olaf.winter", "the manager of lena.hoffmann, who keeps MAIN"
 
 
 def test_a_run_that_dies_mails_the_sheet_once(engine: Engine) -> None:
