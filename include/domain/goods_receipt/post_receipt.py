@@ -2,47 +2,78 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from sqlalchemy import text
 
 from include.cases.model import StepResult, Work
-from include.integrations.systems import Effect, Provider
+from include.domain.purchasing import purchasing
+from include.integrations.systems import Effect, Json, Provider
+from include.stock.items import Inexact, Item, UnitUnknown, load_items, to_base
 
 OPERATIONS = {"delivery": ("receive_goods", "GR"), "return": ("return_goods", "RT")}
 FROM_ERP = "erp-receipts"
 """The source of what was received or sent back in the ERP itself."""
 
 
+_POSTED = text("""
+    select r.case_id, r.kind, r.order_number, r.received_on, o.category,
+           array_agg(l.order_line order by l.order_line) as lines,
+           array_agg(nullif(trim(ol.item), '') order by l.order_line) as items,
+           array_agg(ol.unit order by l.order_line) as units,
+           array_agg(l.accepted order by l.order_line) as quantities
+    from goods_receipts r join purchase_orders o on o.case_id = r.order_id
+    join (select case_id, order_line, sum(accepted) as accepted from goods_receipt_lines
+          where case_id = any(:ids) and accepted > 0 group by case_id, order_line) l on l.case_id = r.case_id
+    join purchase_order_lines ol on ol.order_id = r.order_id and ol.line = l.order_line
+    where r.recorded_at is not null and r.source is distinct from :from_erp
+    group by r.case_id, o.category order by r.case_id""")
+
+
 def plan_post_receipt(work: Work, erp: Provider) -> list[Effect]:  # noqa: ARG001 - every plan is given its provider
     """Plan the movement of goods for each receipt of which something counts; what the ERP told, it has."""
-    rows = work.connection.execute(
-        text("""
-            select r.case_id, r.kind, r.order_number, r.received_on,
-                   array_agg(l.order_line order by l.order_line) as lines,
-                   array_agg(l.accepted order by l.order_line) as quantities
-            from goods_receipts r join (
-                select case_id, order_line, sum(accepted) as accepted from goods_receipt_lines
-                where case_id = any(:ids) and accepted > 0 group by case_id, order_line) l using (case_id)
-            where r.recorded_at is not null and r.source is distinct from :from_erp
-            group by r.case_id order by r.case_id"""),
-        work.values | {"from_erp": FROM_ERP},
-    )
+    rows = work.connection.execute(_POSTED, work.values | {"from_erp": FROM_ERP}).all()
+    places = {name: category.stock for name, category in purchasing().categories.items()}
+    stocked = {item for row in rows if places.get(row.category) for item in row.items if item}
+    items = load_items(work.connection, stocked)
     effects = []
     for row in rows:
         operation, prefix = OPERATIONS[row.kind]
+        location = places.get(row.category)
         payload = {
             "key": f"{prefix}-{row.case_id}",
             "order": row.order_number,
             "received_on": row.received_on.isoformat(),
             "lines": [
-                {"order_line": line, "quantity": f"{quantity.normalize():f}"}
-                for line, quantity in zip(row.lines, row.quantities, strict=True)
+                {"order_line": line, "quantity": _n(quantity)}
+                | (_stocked(item, items.get(item), quantity, unit) if location and item else {})
+                for line, item, unit, quantity in zip(row.lines, row.items, row.units, row.quantities, strict=True)
             ],
         }
+        if location and any("item" in line for line in payload["lines"]):
+            payload["location"] = location
         target = payload["key"]
         effects.append(
             Effect.of(work, system="erp", operation=operation, case_id=row.case_id, target=target, payload=payload)
         )
     return effects
+
+
+def _stocked(code: str, item: Item | None, quantity: Decimal, unit: str | None) -> Json:
+    """Say which stock a line changes, in the item's base unit.
+
+    Of an item that nobody entered yet the order's unit is taken for it. Where that cannot be, nothing is said: the
+    stock asks a person, and the comparison with the ERP shows what came of it.
+    """
+    try:
+        moved = to_base(item, quantity, unit) if item else quantity
+    except (UnitUnknown, Inexact):
+        return {}
+    return {"item": code, "stock_quantity": _n(moved)}
+
+
+def _n(quantity: Decimal) -> str:
+    return f"{quantity.normalize():f}"
 
 
 def log(work: Work) -> StepResult:

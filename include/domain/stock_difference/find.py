@@ -6,9 +6,6 @@ opened from half a read: the ERP answers for every place, or nothing is compared
 
 from __future__ import annotations
 
-import csv
-import os
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 
 from include.cases import store
 from include.data.database import authored
+from include.data.exports import export_folder, write_csv
 from include.domain.stock_difference.books import load_lines, look, told, without_accepted, write_lines
 from include.domain.stock_difference.comparison import Comparison, Line, Spot
 from include.intake.handoffs import Handoff, hand_over
@@ -87,16 +85,10 @@ def reconcile(engine: Engine, erp: Provider, *, run: str, into: Path | None = No
         differing = without_accepted(connection, found.lines)
         standing = _standing(connection)
         gone, changed = _look_again(connection, standing, found, differing)
-        opened, file = _open(connection, standing, differing, into or folder())
+        opened, file = _open(connection, standing, differing, into or export_folder())
     return Reconciled(
         found.compared, len(found.moving), len(differing), opened, gone, changed, len(found.foreign), file
     )
-
-
-def folder() -> Path:
-    """Return where lists go: `WAYBILL_EXPORT_FOLDER`, or `exports` in Waybill's home."""
-    named = os.environ.get("WAYBILL_EXPORT_FOLDER")
-    return Path(named) if named else Path(os.environ.get("WAYBILL_HOME") or ".waybill") / "exports"
 
 
 @dataclass
@@ -227,19 +219,10 @@ def _document(scope: str, lines: Iterable[Line], found_on: str) -> dict[str, obj
 
 
 def _write(lines: Iterable[Line], target: Path) -> Path:
-    """Write the list of differences, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=target.parent, prefix=".stock_", suffix=".draft")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for line in lines:
-                amounts = (line.waybill, line.erp, line.difference)
-                writer.writerow((line.item, line.location, line.lot, *(f"{one.normalize():f}" for one in amounts)))
-        Path(draft).chmod(0o640)
-        Path(draft).replace(target)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    amounts = ((line, (line.waybill, line.erp, line.difference)) for line in lines)
+    write_csv(
+        target,
+        COLUMNS,
+        ((line.item, line.location, line.lot, *(f"{one.normalize():f}" for one in some)) for line, some in amounts),
+    )
     return target
