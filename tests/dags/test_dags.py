@@ -41,6 +41,7 @@ EXPECTED = {
     "stock_reprocess",
     "stock_decision",
     "stock_exceptions",
+    "stock_entry",
     "stock_import",
     "retail_import",
     "stock_items",
