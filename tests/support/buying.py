@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from include.runtime.desk import Desk
+from tests.support.office import Office
 from tests.support.stack import Waybill
 
-SUPPLIERS = {
+SUPPLIERS: dict[str, dict[str, Any]] = {
     "S-100": {"name": "Papierhaus Łukasz Nowak", "email": "orders@papierhaus.example", "orders_by_mail": True},
     "S-200": {"name": "Rechenwerk AG", "email": "sales@rechenwerk.example"},
     "S-300": {"name": "Gesperrt GmbH", "blocked": True},
@@ -21,12 +20,11 @@ BUDGETS = (("4100", "office", 50_000), ("4100", "marketing", 500_000), ("5200", 
 DECISIONS = "purchase_decision"
 
 
-class Buying:
+class Buying(Office):
     """What buyers, approvers, the warehouse and suppliers do."""
 
     def __init__(self, waybill: Waybill) -> None:
-        self.waybill = waybill
-        self.desk = Desk(waybill.home)
+        super().__init__(waybill, DECISIONS)
 
     def prepare(self, amount: int | None = None) -> None:
         """Enter suppliers and this year's budgets; again changes nothing.
@@ -83,63 +81,13 @@ class Buying:
 
     def request(self, price: str = "1200.00", quantity: str = "1", **fields: Any) -> int:
         """Send a request; return its case."""
-        (answer,) = self.waybill.send([self.body(price, quantity, **fields)], source="purchase-portal")
-        assert answer.status == 202, answer
-        return int(self.waybill.one("select id from cases where delivery_id = cast(:id as uuid)", id=answer.receipt))
-
-    def case(self, case_id: int) -> dict[str, Any]:
-        """Return a case."""
-        (found,) = self.waybill.rows("select * from cases where id = :id", id=case_id)
-        return found
-
-    def reaches(self, case_id: int, stage: str, state: str = "waiting", seconds: float = 60) -> dict[str, Any]:
-        """Wait until a case stands at a step in a state."""
-        self.waybill.wait_until(
-            lambda: (case := self.case(case_id))["stage"] == stage and case["state"] == state, seconds
-        )
-        return self.case(case_id)
-
-    def round(self, case_id: int) -> dict[str, Any]:
-        """Return the latest round of a case."""
-        (found,) = self.waybill.rows(
-            "select * from approval_rounds where case_id = :id order by number desc limit 1", id=case_id
-        )
-        return found
-
-    def task(self, run_id: str, task: str) -> dict[str, Any]:
-        """Return a task of a decision run; empty when it is not there yet."""
-        answer = self.waybill.api.get(f"/api/v2/dags/{DECISIONS}/dagRuns/{run_id}/taskInstances/{task}")
-        found: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
-        return found
-
-    def asked(self, case_id: int, task: str = "stage_1", seconds: float = 90) -> str:
-        """Wait until a task of the case's latest round waits for people; return the run."""
-        self.waybill.wait_until(
-            lambda: (
-                self.task(self.round(case_id)["run_id"], task).get("state") == "awaiting_input"
-                if self.waybill.rows("select 1 from approval_rounds where case_id = :id", id=case_id)
-                else None
-            ),
-            seconds,
-        )
-        return str(self.round(case_id)["run_id"])
-
-    def answer(self, account: str, run_id: str, answer: str, *, stage: int = 1, comment: str = "") -> httpx.Response:
-        """Answer as somebody."""
-        return self.desk.answer(account, DECISIONS, run_id, answer, stage=stage, comment=comment)
-
-    def decide(self, account: str, run_id: str, answer: str, *, stage: int = 1, comment: str = "") -> None:
-        """Answer as somebody who may."""
-        said = self.answer(account, run_id, answer, stage=stage, comment=comment)
-        assert said.status_code == 200, said.text
+        return self.take_in(self.body(price, quantity, **fields), "purchase-portal")
 
     def receive(self, order: str, quantity: str, **fields: Any) -> int:
         """Report a delivery of the order's first line; return its case."""
         body = {"order": order, "kind": "delivery", "received_by": "lena.hoffmann",
                 "lines": [{"order_line": 1, "quantity": quantity}]} | fields  # fmt: skip
-        (answer,) = self.waybill.send([body], source="warehouse")
-        assert answer.status == 202, answer
-        return int(self.waybill.one("select id from cases where delivery_id = cast(:id as uuid)", id=answer.receipt))
+        return self.take_in(body, "warehouse")
 
     def invoice(self, order: str, number: str, quantity: str, price: str, **fields: Any) -> int:
         """Send a supplier's invoice of the order's first line; return its case."""
@@ -153,9 +101,7 @@ class Buying:
             "invoice_date": str(self.waybill.one("select current_date")),
             "lines": [line],
         } | fields
-        (answer,) = self.waybill.send([body], source="invoices")
-        assert answer.status == 202, answer
-        return int(self.waybill.one("select id from cases where delivery_id = cast(:id as uuid)", id=answer.receipt))
+        return self.take_in(body, "invoices")
 
     def order(self, case_id: int) -> str:
         """Return the number of a case's order."""

@@ -65,10 +65,10 @@ class Holds:
         """Wait until somebody is held at `place`."""
         self.waybill.wait_until(lambda: self.waybill.one(WAITS, place=place), seconds, 0.05)
 
-    def kill_at(self, place: str, task: str = "") -> None:
+    def kill_at(self, place: str, task: str = "", dag_id: str = "lead_to_client") -> None:
         """Kill the process of the task that is held at `place` with SIGKILL, and open the place."""
         self.wait(place)
-        kill_task(self.waybill, task or place)
+        kill_task(self.waybill, task or place, dag_id)
         self.release(place)
         expire_sending(self.waybill)
 
@@ -95,9 +95,9 @@ def running_tasks(waybill: Waybill, dag_id: str = "lead_to_client") -> list[dict
     return found
 
 
-def kill_task(waybill: Waybill, task: str) -> None:
-    """Kill the process of a running task of `lead_to_client`: it has no time to say anything."""
-    running = {one["task_id"]: one["id"] for one in running_tasks(waybill)}
+def kill_task(waybill: Waybill, task: str, dag_id: str = "lead_to_client") -> None:
+    """Kill the process of a running task: it has no time to say anything."""
+    running = {one["task_id"]: one["id"] for one in running_tasks(waybill, dag_id)}
     assert task in running, f"{task} is held, yet these are running: {sorted(running)}"
     title = f"airflow worker -- {running[task]}"
     (process,) = [one for one in psutil.process_iter() if title in " ".join(_command(one))]
