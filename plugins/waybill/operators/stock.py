@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.data.database import engine
 from include.domain.stock_request.entry import FormRefused, submit
-from include.intake.imports import ImportRefused
+from include.intake.files import ImportRefused
 from waybill.operators.quarantine import triggered_by
 
 if TYPE_CHECKING:
