@@ -39,13 +39,10 @@ class Settled:
 
 def decide(work: Work) -> StepResult:
     """Close what is gone, let go on what is decided, and wait for the keeper with the rest."""
-    decisions = dict(
-        work.connection.execute(
-            text("select case_id, decision from stock_differences where case_id = any(:ids)"), work.values
-        )
-        .tuples()
-        .all()
+    rows = work.connection.execute(
+        text("select case_id, decision from stock_differences where case_id = any(:ids)"), work.values
     )
+    decisions = {row.case_id: row.decision for row in rows}
     lines = load_lines(work.connection, work.case_ids)
     result = StepResult()
     for case_id in work.case_ids:

@@ -61,13 +61,10 @@ def plan_look(work: Work, erp: Provider) -> list[Effect]:
     found = look(work.connection, erp)
     differing = without_accepted(work.connection, found.lines)
     before = load_lines(work.connection, work.case_ids)
-    scopes = dict(
-        work.connection.execute(
-            text("select case_id, scope from stock_differences where case_id = any(:ids)"), work.values
-        )
-        .tuples()
-        .all()
+    rows = work.connection.execute(
+        text("select case_id, scope from stock_differences where case_id = any(:ids)"), work.values
     )
+    scopes = {row.case_id: row.scope for row in rows}
     changed: dict[int, list[Line]] = {}
     for case_id, lines in before.items():
         now = lines

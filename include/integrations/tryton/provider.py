@@ -26,7 +26,7 @@ from include.integrations.tryton.documents import (
     is_ready,
     precedence,
 )
-from include.integrations.tryton.records import Records, Settings, Unmapped
+from include.integrations.tryton.records import NotNow, Records, Settings, Unmapped
 from include.integrations.tryton.stock import Stock
 
 log = logging.getLogger(__name__)
@@ -53,14 +53,6 @@ DOCUMENTS = {
 DECIDED = ("check_move_quantity", "done", "invoice_taxes", "effective_date_future")
 """Warnings about what was decided in Waybill: more than was ordered came, within its tolerance; goods go back; taxes
 are the invoice's own; it is tomorrow there already. At any other one a person must look, so it is a refusal."""
-
-
-class NotNow(Exception):
-    """An effect must wait for something that is not there yet."""
-
-    def __init__(self, message: str, seconds: float) -> None:
-        super().__init__(message)
-        self.seconds = seconds
 
 
 class TrytonErp:

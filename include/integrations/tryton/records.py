@@ -37,6 +37,14 @@ class Unmapped(Exception):
     """Tryton has nothing under a name that Waybill uses; the message says what to add there."""
 
 
+class NotNow(Exception):
+    """An effect must wait, for something that is not there yet or for its next turn."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class Settings:
     """What differs from one Tryton to another.

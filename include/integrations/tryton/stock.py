@@ -6,6 +6,7 @@ or goes outside without an order is a shipment of the company's own party, for T
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,12 +14,13 @@ from decimal import Decimal
 from typing import Any
 
 from include.integrations.systems import Json
-from include.integrations.tryton.client import Record, TrytonClient
+from include.integrations.tryton.client import Record, Refused, TrytonClient
 from include.integrations.tryton.documents import INTERNAL, OUT, OUT_RETURN, RETURN, SHIPMENT, Documents, is_ready
-from include.integrations.tryton.records import Location, Records, Unmapped
+from include.integrations.tryton.records import Location, NotNow, Records, Unmapped
 
 MOST_MOVES = 100
 """Moves of one document; a request of more becomes several, for each call must end within the time of a request."""
+LONGEST_TURN = 15.0  # seconds after which no further document of an effect is begun in one delivery
 PRICE = Decimal("0.0001")
 """Digits of Tryton's prices, unless its configuration says otherwise."""
 OUR_OWN = {"storage", "lost_found"}
@@ -83,11 +85,14 @@ class Stock:
         return {"id": str(found)}
 
     def move(self, payload: Json) -> Json:
-        """Make the documents of one effect, each once, and bring each to its end."""
+        """Make the documents of one effect, each once, and bring each to its end; very many in several turns."""
         wanted = self._wanted(payload)
         there = self._there(wanted)
         answers = []
-        for document in wanted:
+        began = time.monotonic()
+        for number, document in enumerate(wanted):
+            if time.monotonic() - began > LONGEST_TURN:
+                raise NotNow(f"tryton has {number} of {len(wanted)} shipments of {payload['key']}; the rest follows", 0)
             found = there.get(document.key)
             if found is None:
                 self._client.create(document.model, self._values(document, payload))
@@ -108,11 +113,14 @@ class Stock:
     def read(self, locations: Sequence[str]) -> Mapping[str, Json]:
         """Return what is in each of the places and below it, by item.
 
-        :raises Unmapped: when Tryton has no such place; half an answer would look like missing stock.
+        :raises Refused: when Tryton has no such place; half an answer would look like missing stock.
         """
         found: dict[str, Json] = {}
         for code in locations:
-            place = self._records.location({"code": code, "kind": "internal"})
+            try:
+                place = self._records.location({"code": code, "kind": "internal"})
+            except Unmapped as error:
+                raise Refused(self._client.name, str(error)) from None
             rows = self._client.search_read(
                 "product.product",
                 [("quantity", "!=", 0), ("code", "!=", None), ("type", "in", ["goods", "assets"])],

@@ -15,9 +15,8 @@ import pytest
 
 from include.integrations.http import Unavailable
 from include.integrations.systems import Failed, Outcome, PendingEffect, Sent, Unknown
-from include.integrations.tryton import Settings, TrytonErp
+from include.integrations.tryton import Refused, Settings, TrytonErp
 from include.integrations.tryton.check import missing
-from include.integrations.tryton.records import Unmapped
 from tests.support.tryton import Server, proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -219,7 +218,7 @@ def test_a_place_that_tryton_has_not_got_is_said_and_nothing_moves(server: Serve
     (outcome,) = apply(erp, moved(f"SM-{item}", line(item, "MAIN", "COLD", "1"), line(item, "MAIN", "ATTIC", "1")))
     assert "no location with the code 'ATTIC'" in refusal(outcome)
     assert there(erp, item) == {}
-    with pytest.raises(Unmapped, match="ATTIC"):
+    with pytest.raises(Refused, match="ATTIC"):
         erp.read("stock", ["MAIN", "ATTIC"])
     today = datetime.now(UTC).date()
     with server.client() as client:
