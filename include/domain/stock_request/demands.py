@@ -157,11 +157,15 @@ def requests_of(connection: Connection, case_ids: Sequence[int]) -> list[Request
         )
         for row in connection.execute(_REQUESTS, {"ids": list(case_ids), "back_order": BACK_ORDER})
     }
+    moves: dict[tuple[str, str, str, bool], tuple[str, str]] = {}
     for case, line, item, quantity, lot, expires, cost, note, at, verdict, tracking, unit in connection.execute(
         _LINES, {"ids": list(found)}
     ):
         request = found[case]
-        source, destination = request.rules.movement(request.origin, request.destination, quantity)
+        ends = (request.kind, request.origin, request.destination, quantity < 0)
+        if ends not in moves:
+            moves[ends] = request.rules.movement(request.origin, request.destination, quantity)
+        source, destination = moves[ends]
         request.lines.append(
             Line(
                 line=line,

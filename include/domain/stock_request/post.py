@@ -118,11 +118,15 @@ def _post(work: Work) -> StepResult:
             result.quarantine[request.case_id] = [_closed(closed)]
         else:
             requests.append(request)
-    transfers = hold_transfers(connection, [request.reference or "" for request in requests if _from_transit(request)])
+    transit = {code for code, location in warehouse().locations.items() if location.kind == "transit"}
+    arriving = {request.case_id for request in requests if any(line.source in transit for line in request.lines)}
+    transfers = hold_transfers(
+        connection, [request.reference or "" for request in requests if request.case_id in arriving]
+    )
     _hold(connection, requests)
     result.send_back.update(recheck_counts(connection, [request.case_id for request in requests]))
     requests = [request for request in requests if request.case_id not in result.send_back]
-    taken = _take_from_transfers(requests, transfers, result)
+    taken = _take_from_transfers([request for request in requests if request.case_id in arriving], transfers, result)
     requests = [request for request in requests if request.case_id not in result.quarantine]
     parts = _parts(connection, requests, taken)
     outcome = _outcome(work, requests, parts, result)
@@ -132,10 +136,6 @@ def _post(work: Work) -> StepResult:
     write_counts(connection, transfers.values())
     store.wake(connection, sorted({part.request.case_id for part in parts if not part.ours and part.got.taken}))
     return result
-
-
-def _from_transit(request: Request) -> bool:
-    return any(warehouse().locations[line.source].kind == "transit" for line in request.lines)
 
 
 def _hold(connection: Connection, requests: Sequence[Request]) -> None:
@@ -155,8 +155,6 @@ def _take_from_transfers(
     """Count what arrives, or is given up, on its transfer; what does not fit is set aside."""
     taken: dict[int, list[Taken]] = {}
     for request in requests:
-        if not _from_transit(request):
-            continue
         transfer, lost = transfers.get(request.reference or ""), request.rules.signed
         if transfer is None:
             found: list[Taken] | Reason = unknown(request.reference)

@@ -37,7 +37,7 @@ def reserve(work: Work) -> None:
     """
     connection = work.connection
     decided = set(connection.execute(_DECIDED, work.values).scalars())
-    requests = [request for request in requests_of(connection, work.case_ids) if request.case_id not in decided]
+    requests = requests_of(connection, [case_id for case_id in work.case_ids if case_id not in decided])
     scarce = {code for code, place in warehouse().locations.items() if place.kind == "internal" and not place.negative}
     for request in requests:
         request.lines = [line for line in request.lines if line.source in scarce]
