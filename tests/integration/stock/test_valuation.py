@@ -139,6 +139,19 @@ def test_a_movement_taken_back_leaves_the_value_as_it_was(engine: Engine, group:
         assert unit_costs(connection, ["R"]) == {"R": 5}
 
 
+def test_what_is_taken_back_follows_when_what_it_takes_back_is_valued_again(engine: Engine) -> None:
+    prepare(engine, ("F", GOODS, None))
+    post_all(engine, move("F", 10, "10", day=1), move("F", -4, day=2, key="sold"))
+    with authored(engine, actor="system:test") as connection:
+        ids = connection.execute(text("select id from stock_movements where key = 'sold'")).scalars().all()
+        reverse(connection, ids, moved_at=START + timedelta(days=3), key_prefix="undo")
+    value_all(engine)
+    assert [row[1] for row in valued(engine, "F")] == [100, -40, 40]
+    post_all(engine, move("F", 10, "5"))
+    assert value_all(engine) == Tally(items=1, valued=1, revalued=2)
+    assert [row[1] for row in valued(engine, "F")] == [50, 100, -20, 20]
+
+
 def test_what_nobody_knows_the_cost_of_is_flagged(engine: Engine) -> None:
     prepare(engine, ("U", GOODS, None), ("K", GOODS, "4"))
     post_all(engine, *(move(item, quantity, day=quantity) for item in ("U", "K") for quantity in (-3, 5)))
@@ -279,3 +292,14 @@ def _until(engine: Engine, query: str, wanted: object) -> None:
     while number(engine, query) != wanted:
         assert time.monotonic() < patience
         time.sleep(0.05)
+
+
+def test_the_largest_quantity_at_the_largest_cost_stops_nobody(engine: Engine) -> None:
+    prepare(engine, ("HUGE", MATERIAL, None), ("A", MATERIAL, None))
+    post_all(
+        engine,
+        *(move("HUGE", 499_999_999_999, "999999999999.999999", place=place, key=place) for place in ("MAIN", "SHOP")),
+    )
+    post_all(engine, move("HUGE", -1, day=1), move("A", 1, "1"))
+    assert value_all(engine) == Tally(items=2, valued=4)
+    assert unreconciled(engine) == []

@@ -12,9 +12,9 @@ STATE = """
     upto_at    timestamptz,
     upto_id    bigint,
     method     text not null default '' check (method in ('', 'moving_average', 'fifo')),
-    quantity   numeric(18, 6) not null default 0,
-    value      numeric(24, 6) not null default 0,
-    known_cost numeric(18, 6),
+    quantity   numeric(24, 6) not null default 0,
+    value      numeric(36, 6) not null default 0,
+    known_cost numeric(24, 6),
     layers     jsonb not null default '[]'"""
 
 UP = f"""
@@ -23,9 +23,9 @@ create table stock_values (
     movement_id bigint primary key,
     item        text not null,
     moved_at    timestamptz not null,
-    unit_cost   numeric(18, 6) not null,
-    value       numeric(24, 6) not null,
-    variance    numeric(24, 6) not null default 0,
+    unit_cost   numeric(24, 6) not null,
+    value       numeric(36, 6) not null,
+    variance    numeric(36, 6) not null default 0,
     uncosted    boolean not null default false
 );
 
@@ -33,7 +33,7 @@ create table stock_values (
 create table stock_valuations (
     item text primary key references stock_items,
     {STATE},
-    unit_cost  numeric(18, 6),
+    unit_cost  numeric(24, 6),
     valued_at  timestamptz
 );
 insert into stock_valuations (item) select code from stock_items;
@@ -56,10 +56,10 @@ create table stock_checkpoints (
 create table stock_revaluations (
     id              bigint generated always as identity primary key,
     movement_id     bigint not null,
-    value_before    numeric(24, 6) not null,
-    value_after     numeric(24, 6) not null,
-    variance_before numeric(24, 6) not null,
-    variance_after  numeric(24, 6) not null,
+    value_before    numeric(36, 6) not null,
+    value_after     numeric(36, 6) not null,
+    variance_before numeric(36, 6) not null,
+    variance_after  numeric(36, 6) not null,
     because         bigint not null,
     revalued_at     timestamptz not null default now()
 );
@@ -78,7 +78,7 @@ create table stock_period_values (
     month date not null references stock_periods,
     item  text not null,
     {STATE},
-    unit_cost numeric(18, 6),
+    unit_cost numeric(24, 6),
     primary key (item, month)
 );
 create table stock_period_balances (
