@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 
 import psutil
 
-from benchmarks import approvals, end_to_end, intake, matching_invoices
+from benchmarks import approvals, end_to_end, intake, matching_invoices, replenishment
 
-PARTS = ("intake", "leads", "matching", "invoices", "approvals")
+PARTS = ("intake", "leads", "matching", "invoices", "approvals", "replenishment")
 
 
 def machine() -> str:
@@ -52,6 +52,10 @@ def main() -> None:
     if "invoices" in parts:
         print("## Invoices, from received to booked\n", flush=True)
         print(matching_invoices.table(matching_invoices.run(2_000 if options.quick else 10_000)), end="\n\n")
+    if "replenishment" in parts:
+        print("## A plan of replenishment\n", flush=True)
+        sizes = (5_000, 100_000) if options.quick else (replenishment.PLACES, replenishment.MOVEMENTS)
+        print(replenishment.table(replenishment.run(*sizes)), end="\n\n")
 
 
 if __name__ == "__main__":
