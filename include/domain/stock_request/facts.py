@@ -27,14 +27,15 @@ def matrix() -> Matrix:
 def facts(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that a request is routed by.
 
-    :param request: columns of `stock_requests`, and of its lines `abc` and `cost_unknown`.
+    :param request: columns of `stock_requests`; of its lines `abc` and `cost_unknown`; and `routed_value`, which is its
+        value and that of the requests that are decided on together with it.
     """
     who = people()
     requester = who.by_id.get(request["requester"])
     department = requester.department if requester else None
     keeper = keeper_of(request[kinds()[request["kind"]].site])
     return {
-        "amount": request["value"],
+        "amount": request["routed_value"],
         "kind": request["kind"],
         "abc": request["abc"],
         "department": department,

@@ -108,7 +108,7 @@ def _as_written(written: str, forms: tuple[str, ...]) -> datetime | None:
         pass
     for form in forms:
         try:
-            return datetime.strptime(written, form)  # noqa: DTZ007 - the zone is the feed's
+            return datetime.strptime(written, form)
         except ValueError:
             continue
     return None

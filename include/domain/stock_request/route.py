@@ -6,6 +6,7 @@ Requests of tills and of other workflows were decided where they come from; the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -24,25 +25,37 @@ from include.stock.valuation import unit_costs
 
 BY_FEED = f"{asking.BY_RULE}feed"
 BY_HANDOFF = f"{asking.BY_RULE}handoff"
+TOGETHER = timedelta(days=7)
+"""Adjustments and write-offs of one person at one location within it are decided on by their sum."""
 
 _ITEMS = """
     select distinct item from stock_request_lines
     where case_id = any(:ids) and item is not null and quantity is not null and verdict is null"""
+# What comes in counts at what it is said to cost, if that is more than what is known: nobody talks a difference small.
 _VALUE = """
-    with worth as (
-        select l.case_id, sum(abs(l.quantity) * coalesce(case when r.kind = any(:brings) then l.unit_cost end, c.cost))
-                   as value,
-               min(i.abc) as abc, bool_or(c.cost is null and (l.unit_cost is null or r.kind <> all(:brings)))
-                   as cost_unknown
+    with l as (
+        select l.case_id, l.quantity, i.abc, c.cost,
+               case when l.quantity > 0 and r.kind = any(:brings) then l.unit_cost end as told
         from stock_requests r join stock_request_lines l using (case_id) join stock_items i on i.code = l.item
         left join unnest(cast(:items as text[]), cast(:costs as numeric[])) as c(item, cost) on c.item = l.item
-        where r.case_id = any(:ids) and l.quantity <> 0 and l.verdict is null group by l.case_id
+        where r.case_id = any(:ids) and l.quantity <> 0 and l.verdict is null
+    ), worth as (
+        select case_id, sum(abs(quantity) * greatest(told, cost)) as value, min(abc) as abc,
+               bool_or(greatest(told, cost) is null) as cost_unknown from l group by case_id
     )
     update stock_requests r set value = round(coalesce(w.value, 0), 2)
     from stock_requests s left join worth w using (case_id)
     where r.case_id = s.case_id and s.case_id = any(:ids)
     returning r.case_id, r.kind, r.feed, r.requester, r.entered_by, r.origin, r.destination, r.value,
               coalesce(w.abc, 'C') as abc, coalesce(w.cost_unknown, false) as cost_unknown"""
+# What the same person had put right or written off there by rule shortly before, and earlier in this batch.
+_BEFORE = """
+    select r.case_id, sum(p.value) as value from stock_requests r
+    join stock_requests p on p.requester = r.requester and p.origin = r.origin and p.kind = r.kind
+     and p.kind in ('adjustment', 'write_off') and p.case_id <> r.case_id
+     and (p.approved_by like :by_rule and p.updated_at > now() - cast(:window as interval)
+          or p.case_id = any(:ids) and p.case_id < r.case_id)
+    where r.case_id = any(:ids) group by r.case_id"""
 
 
 def route(work: Work, known: Matrix | None = None) -> StepResult:
@@ -98,4 +111,8 @@ def _valued(connection: Connection, ids: Sequence[int]) -> list[Mapping[str, Any
         "items": list(costs),
         "costs": list(costs.values()),
     }
-    return [dict(row) for row in connection.execute(text(_VALUE), values).mappings()]
+    found = [dict(row) for row in connection.execute(text(_VALUE), values).mappings()]
+    some = [row["case_id"] for row in found if row["kind"] in ("adjustment", "write_off") and row["requester"]]
+    together = {"ids": some, "by_rule": f"{asking.BY_RULE}%", "window": TOGETHER}
+    before = {row.case_id: row.value for row in connection.execute(text(_BEFORE), together)}
+    return [{**row, "routed_value": row["value"] + before.get(row["case_id"], 0)} for row in found]

@@ -33,6 +33,9 @@ create table stock_requests (
     updated_at  timestamptz not null default now()
 );
 
+create index stock_requests_put_right on stock_requests (requester, origin, kind)
+    where kind in ('adjustment', 'write_off');
+
 -- `quantity` in the item's base unit, with a sign in adjustments; `verdict` says what became of the line
 create table stock_request_lines (
     case_id       bigint not null references stock_requests,
