@@ -28,6 +28,8 @@ from include.stock.warehouse import sync, virtual
 COUNT = "count"
 MOST_LINES = 10_000
 """Of one request; a feed may have any number."""
+MANY_LINES = 10_000
+"""Lines of a batch after which what the database knows of its tables is out of date."""
 
 
 @dataclass
@@ -279,4 +281,7 @@ def _write_lines(connection: Connection, requests: Sequence[Request], items: Map
         for request in requests
         for line in reader.read(request.entries, request.kind, counted=request.is_count, feed=request.feed)
     )
-    copy_rows(connection, "stock_request_lines", ("case_id", *Line._fields), rows)
+    written = copy_rows(connection, "stock_request_lines", ("case_id", *Line._fields), rows)
+    if written > MANY_LINES:
+        # the steps that follow come before the database would look at the tables by itself
+        connection.execute(text("analyze stock_requests, stock_request_lines, stock_items"))

@@ -71,7 +71,8 @@ def clean(value: Any) -> str | None:
 _clean = lru_cache(200_000)(given)
 
 
-def _numbered(entries: Sequence[Any]) -> Iterable[tuple[int, Any]]:
+def numbered(entries: Sequence[Any]) -> Iterable[tuple[int, Any]]:
+    """Return lines as they were sent with their numbers: in a file that of the row, else their place."""
     rows: list[Any] = [entry.get(ROW) if isinstance(entry, Mapping) else None for entry in entries]
     if len(set(rows)) == len(rows) and all(type(row) is int and 0 < row < 2**31 for row in rows):
         return zip(rows, entries, strict=True)
@@ -89,7 +90,7 @@ class Reader:
     def read(self, entries: Sequence[Any], kind: Kind | None, *, counted: bool, feed: Feed | None) -> Iterator[Line]:
         """Yield every line with its number, in a file that of its row; never raises for anything a sender can send."""
         seen: set[tuple[Any, ...]] = set()
-        for number, entry in _numbered(entries):
+        for number, entry in numbered(entries):
             if not isinstance(entry, Mapping):
                 yield _UNREADABLE._replace(line=number)
                 continue

@@ -31,6 +31,7 @@ from include.domain.stock_request.expectations import (
 from include.domain.stock_request.feeds import feed
 from include.domain.stock_request.kinds import kinds
 from include.domain.stock_request.read_request import posted
+from include.domain.stock_request.reading import numbered
 from include.intake.handoffs import Handoff, hand_over
 from include.intake.received import received
 
@@ -142,9 +143,9 @@ def _hold(work: Work, held: Mapping[int, Mapping[tuple[str, str | None], Sequenc
     }
     handoffs = []
     for delivery in received(replace(work, case_ids=ids)):
-        entries, request = delivery.corrected["lines"], requests[delivery.case_id]
+        entries, request = dict(numbered(delivery.corrected["lines"])), requests[delivery.case_id]
         for (code, item), numbers in held[delivery.case_id].items():
-            lines = [(entries[number - 1], read[delivery.case_id, number]) for number in numbers]
+            lines = [(entries[number], read[delivery.case_id, number]) for number in numbers]
             for below, kind in ((False, request["kind"]), (True, _when_below(request["kind"]))):
                 sent = [_as_sent(*line, kind) for line in lines if _is_below(line[1]) is below]
                 if not sent:
