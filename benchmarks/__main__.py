@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 
 import psutil
 
-from benchmarks import approvals, end_to_end, intake, matching_invoices, replenishment
+from benchmarks import approvals, end_to_end, intake, matching_invoices, replenishment, stock
 
-PARTS = ("intake", "leads", "matching", "invoices", "approvals", "replenishment")
+PARTS = ("intake", "leads", "matching", "invoices", "approvals", "replenishment", "stock")
 
 
 def machine() -> str:
@@ -56,6 +56,10 @@ def main() -> None:
         print("## A plan of replenishment\n", flush=True)
         sizes = (5_000, 100_000) if options.quick else (replenishment.PLACES, replenishment.MOVEMENTS)
         print(replenishment.table(replenishment.run(*sizes)), end="\n\n")
+    if "stock" in parts:
+        print("## Movements of stock\n", flush=True)
+        movements, seconds = (100_000, 3.0) if options.quick else (stock.MOVEMENTS, stock.SECONDS)
+        print(stock.table(stock.run(movements, seconds=seconds)), end="\n\n")
 
 
 if __name__ == "__main__":
