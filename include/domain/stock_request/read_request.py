@@ -271,13 +271,21 @@ def _learned(request: Request, items: Mapping[str, Item]) -> Iterator[Item]:
 
 
 def _write_lines(connection: Connection, requests: Sequence[Request], items: Mapping[str, Item]) -> None:
+    """Write the lines anew; one that was handed over to a case of its own is that case's for good."""
     reader = Reader(items)
-    connection.execute(
-        text("delete from stock_request_lines where case_id = any(:ids)"),
-        {"ids": [request.case_id for request in requests]},
-    )
+    ids = {"ids": [request.case_id for request in requests]}
+    held = {
+        (row.case_id, row.line): {"verdict": "held", "reason": row.reason}
+        for row in connection.execute(
+            text(
+                "select case_id, line, reason from stock_request_lines where case_id = any(:ids) and verdict = 'held'"
+            ),
+            ids,
+        )
+    }
+    connection.execute(text("delete from stock_request_lines where case_id = any(:ids)"), ids)
     rows = (
-        (request.case_id, *line)
+        (request.case_id, *(line._replace(**held[place]) if (place := (request.case_id, line.line)) in held else line))
         for request in requests
         for line in reader.read(request.entries, request.kind, counted=request.is_count, feed=request.feed)
     )

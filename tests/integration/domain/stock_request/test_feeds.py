@@ -118,12 +118,17 @@ def test_a_sale_below_zero_is_held_as_an_adjustment(till: Engine) -> None:
     }  # fmt: skip
 
 
-def test_parting_twice_holds_each_line_once(till: Engine) -> None:
-    case = report(till, {"item": "GHOST", "quantity": 1})
+def test_a_line_that_is_held_stays_so_when_its_report_is_read_again(till: Engine) -> None:
+    case = report(till, {"item": "GHOST", "quantity": 1}, {"item": "LAMP", "quantity": 1})
     work(till, until="validate")
+    prepare(till, Item("GHOST", "Found after all", "goods", "pcs", standard_cost=Decimal(1)))
     change(till, "update cases set stage = 'read_request', state = 'pending', claim_id = null where id = :id", id=case)
     work(till, until="validate")
     assert len(held(till, case)) == 1
+    assert lines(till, case, "verdict, reason") == [
+        {"verdict": "held", "reason": "item.unknown"},
+        {"verdict": None, "reason": None},
+    ], "it is posted once, by the case that holds it"
 
 
 def test_a_feed_of_an_unknown_shop_is_set_aside_as_a_whole(till: Engine) -> None:
