@@ -71,19 +71,16 @@ _DEMAND = """
         group by b.item, b.location
     ), closings as (
         select d.item, d.location, d.day, d.demand, r.negative,
-               coalesce(s.quantity, 0) - coalesce(sum(d.change) over (
-                   partition by d.item, d.location order by d.day desc
-                   rows between unbounded preceding and 1 preceding), 0) as closing,
-               coalesce(s.quantity, 0) - sum(d.change) over (
-                   partition by d.item, d.location order by d.day desc) as opening,
-               lag(d.day) over (partition by d.item, d.location order by d.day) as before,
-               least(lead(d.day) over (partition by d.item, d.location order by d.day), :last) as after
+               coalesce(s.quantity, 0) - sum(d.change) over (w rows between unbounded preceding and unbounded following)
+                   + sum(d.change) over w as closing, d.change,
+               lag(d.day) over w as before, least(lead(d.day) over w, :last) as after
         from days d join rules r using (item, location) left join stock s using (item, location)
+        window w as (partition by d.item, d.location order by d.day)
     ), demand as (
         select item, location, sum(demand) as total, sum(demand * demand) as squares,
                sum(case when closing <= 0 and not negative and day < :last
                         then greatest(coalesce(after, :last) - day - 1, 0) else 0 end
-                   + case when before is null and opening <= 0 and (opening = 0 or not negative)
+                   + case when before is null and closing <= change and (closing = change or not negative)
                           then least(day, :last) - :first else 0 end) as days_out
         from closings group by item, location
     )"""
