@@ -27,8 +27,9 @@ from include.integrations.builtin.erp import BuiltinErp
 from include.integrations.http import Unavailable
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Json, Mode, PendingEffect, Sent
-from tests.support.stock import prepare, stock
-from tests.support.work import change, receive, rows
+from tests.support.stock import approved, on_hand, prepare, request, state, stock
+from tests.support.stock import work as work_requests
+from tests.support.work import assert_balanced, change, receive, rows
 
 WORKFLOW = "stock_difference"
 RULES: dict[str, Step] = {
@@ -67,11 +68,13 @@ def lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def theirs(erp: Erp, item: str, quantity: object, location: str = "MAIN", lot: str = "") -> None:
-    """Let the ERP have some of an item."""
-    number = next(_numbers)
+    """Let the ERP have some of an item, or less of it."""
+    number, amount = next(_numbers), Decimal(str(quantity))
+    ends = [{"code": "SUPPLIER", "kind": "supplier"}, {"code": location, "kind": "internal"}]
+    source, destination = ends if amount > 0 else reversed(ends)
     line = {
-        "item": item, "title": item, "unit": "pcs", "tracking": "none", "lot": lot, "quantity": str(quantity),
-        "from": {"code": "SUPPLIER", "kind": "supplier"}, "to": {"code": location, "kind": "internal"},
+        "item": item, "title": item, "unit": "pcs", "tracking": "none", "lot": lot, "quantity": f"{abs(amount)}",
+        "from": source, "to": destination,
     }  # fmt: skip
     payload = {"key": f"opening-{number}", "kind": "receipt", "moved_on": "2026-01-02", "lines": [line]}
     (outcome,) = erp.apply("move_stock", [PendingEffect(number, f"o/{number}", "move_stock", "t", payload, 1)])
@@ -424,3 +427,27 @@ def test_a_comparison_of_many_places_reads_each_side_at_once(engine: Engine, erp
         )
     done = compare(engine, erp)
     assert (done.compared, done.differing, done.opened) == (5_000, 50, 50)
+
+
+def test_the_two_workflows_together_end_with_the_same_stock_on_both_sides(engine: Engine, erp: Erp) -> None:
+    """Goods come by a stock request, somebody takes five in the ERP, the keeper believes it, and others approve."""
+    request(engine, "receipt", {"item": "LAMP", "quantity": 20, "unit_cost": "400"})
+    work_requests(engine)
+    assert on_hand(engine, "LAMP") == 20
+    assert compare(engine, erp).differing == 0
+    theirs(erp, "LAMP", -5)
+    (case,) = found(engine, erp)
+    said(engine, case["id"], "waybill", "-5", reason="the till was down", actor="user:lena.hoffmann")
+    work(engine, erp)
+    (asked,) = rows(engine, "select id from cases where parent_id = :id", id=case["id"])
+    work_requests(engine)
+    assert state(engine, asked["id"])[:2] == ("waiting", "approve")
+    assert "lena.hoffmann" not in approved(engine, asked["id"]), "nobody approves what they asked for"
+    work_requests(engine)
+    assert state(engine, asked["id"])[0] == "finished"
+    work(engine, erp)
+    assert cases(engine)[0]["outcome"] == "booked in the stock"
+    assert on_hand(engine, "LAMP") == 15
+    assert erp.read("stock", ["MAIN"])["LAMP|MAIN|"]["quantity"] == "15", "the adjustment is not mirrored"
+    assert compare(engine, erp).differing == 0
+    assert_balanced(engine)
