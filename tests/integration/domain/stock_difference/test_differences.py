@@ -89,7 +89,9 @@ def work(engine: Engine, erp: Erp) -> None:
     """Take all pending differences through the steps."""
     steps, run_id = contract(WORKFLOW).step_ids, f"difference-{next(_numbers)}"
     claimed = store.claim(engine, workflow=WORKFLOW, steps=steps, run_id=run_id)
-    for step in steps[1:] if claimed else ():
+    if claimed is None:
+        return
+    for step in steps[1:]:
         position = Position(WORKFLOW, steps, step, claimed.id, run_id)
         if step in RULES:
             run_step(engine, position, RULES[step])
