@@ -78,6 +78,7 @@ class _Part:
     """A line, or the part of it that is of one lot, with what it takes and what it gets.
 
     :param ours: whether the batch posts it; otherwise it waits, and what it would get is kept for it.
+    :param late: stock that it lacked came within the batch, after its turn.
     """
 
     request: Request
@@ -85,6 +86,7 @@ class _Part:
     demand: Demand
     ours: bool = True
     got: Allocation = NOTHING
+    late: bool = False
 
 
 @dataclass
@@ -134,7 +136,9 @@ def _post(work: Work) -> StepResult:
         give_back(taken[case_id])
     _write(connection, requests, outcome)
     write_counts(connection, transfers.values())
-    store.wake(connection, sorted({part.request.case_id for part in parts if not part.ours and part.got.taken}))
+    store.wake(
+        connection, sorted({part.request.case_id for part in parts if not part.ours and (part.got.taken or part.late)})
+    )
     return result
 
 
@@ -193,10 +197,15 @@ def _parts(connection: Connection, requests: Sequence[Request], taken: Mapping[i
 
     parts.sort(key=turn)
     supply = ledger.on_hand(connection, places_of(every, lots_there(connection, every)))
-    for part, got in zip(
-        parts, allocate([part.demand for part in parts], supply, expiries_of(connection, every)), strict=True
-    ):
+    expiries = expiries_of(connection, every)
+    demands = [part.demand for part in parts]
+    for part, got in zip(parts, allocate(demands, supply, expiries), strict=True):
         part.got = got
+    if any(turn(part)[0] and part.demand.destination in internal for part in parts):  # one corrects up and down at once
+        short = [part for part in parts if part.got.missing > 0 and part.request.shortage == "back_order"]
+        again = allocate([*demands, *(part.demand for part in short)], supply, expiries)[len(demands) :]
+        for part, got in zip(short, again, strict=True):
+            part.late = bool(got.taken)
     return parts
 
 
@@ -232,7 +241,10 @@ def _outcome(work: Work, requests: Sequence[Request], parts: Iterable[_Part], re
         if nothing and request.shortage == "back_order":
             outcome.verdicts += [(request.case_id, part.line.line, "back_order", Decimal(0)) for part in its]
             place = locations.get(its[0].line.source)
-            result.wait[request.case_id] = (place.keeper if place else None) or team
+            if any(part.late for part in its):
+                result.put_back[request.case_id] = _now()
+            else:
+                result.wait[request.case_id] = (place.keeper if place else None) or team
             continue
         _post_request(request, its, outcome)
     return outcome

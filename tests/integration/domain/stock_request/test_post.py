@@ -185,6 +185,14 @@ def test_nobody_overtakes_a_request_that_waits_for_the_same_goods(engine: Engine
     sound(engine)
 
 
+def test_who_waits_has_what_a_correction_of_the_same_batch_brings(engine: Engine) -> None:
+    first = request(engine, "issue", {"item": "BOLT-8", "quantity": 1})
+    request(engine, "adjustment", {"item": "BOLT-8", "quantity": 2}, {"item": "BOLT-8", "quantity": -1})
+    work(engine)
+    work(engine)
+    assert state(engine, first) == ("finished", "log", "posted")
+
+
 def test_goods_elsewhere_or_of_another_item_wake_nobody(engine: Engine) -> None:
     case = request(engine, "issue", {"item": "BOLT-8", "quantity": 8})
     work(engine)
