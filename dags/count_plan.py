@@ -14,18 +14,15 @@ from __future__ import annotations
 from airflow.sdk import CronDataIntervalTimetable
 
 from include.stock.warehouse import warehouse
-from waybill.dags import workflow_dag
+from waybill.dags import UNTIL, workflow_dag
 from waybill.operators.counts import PlanCountsOperator
 
 WORKFLOW = "stock_count"
-ZONE = warehouse().zone.key
 
 with workflow_dag(
     "count_plan",
     WORKFLOW,
-    schedule=CronDataIntervalTimetable("0 5 * * *", timezone=ZONE),
+    schedule=CronDataIntervalTimetable("0 5 * * *", timezone=warehouse().zone.key),
     purpose=__doc__,
 ):
-    PlanCountsOperator(
-        task_id="plan_counts", day="{{ data_interval_end.in_timezone('" + ZONE + "').strftime('%Y-%m-%d') }}"
-    )
+    PlanCountsOperator(task_id="plan_counts", until="{{ " + UNTIL + ".isoformat() }}")

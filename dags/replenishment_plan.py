@@ -11,7 +11,7 @@ from __future__ import annotations
 from airflow.sdk import CronDataIntervalTimetable
 
 from include.stock.warehouse import warehouse
-from waybill.dags import workflow_dag
+from waybill.dags import UNTIL, workflow_dag
 from waybill.operators.replenishment import PlanReplenishmentOperator
 
 WORKFLOW = "replenishment"
@@ -22,4 +22,4 @@ with workflow_dag(
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone=warehouse().zone_name),
     purpose=__doc__,
 ):
-    PlanReplenishmentOperator(task_id="plan", until="{{ data_interval_end.isoformat() }}")
+    PlanReplenishmentOperator(task_id="plan", until="{{ " + UNTIL + ".isoformat() }}")

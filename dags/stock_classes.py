@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronDataIntervalTimetable
 
-from waybill.dags import workflow_dag
+from waybill.dags import UNTIL, workflow_dag
 from waybill.operators.counts import ClassifyItemsOperator
 
 WORKFLOW = "stock_count"
@@ -23,4 +23,4 @@ with workflow_dag(
     purpose=__doc__,
     deadline_after=timedelta(hours=2),
 ):
-    ClassifyItemsOperator(task_id="classify", until="{{ data_interval_end.isoformat() }}")
+    ClassifyItemsOperator(task_id="classify", until="{{ " + UNTIL + ".isoformat() }}")

@@ -34,6 +34,9 @@ from waybill.triggers import PendingCasesTrigger
 START = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 """First day that the scheduled companions can be backfilled from."""
 
+UNTIL = "(data_interval_end | default(dag_run.run_after))"
+"""In a template, the moment up to which a scheduled DAG looks; up to now, in a run that is triggered without a date."""
+
 DEFAULT_ARGS: dict[str, Any] = {
     "retries": 4,
     "retry_delay": timedelta(seconds=3),

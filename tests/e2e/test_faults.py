@@ -17,6 +17,7 @@ from include.runtime.supervision import Supervisor
 from tests.support.faults import eventually, holds, kill_program
 from tests.support.mix import KnownMix, known_mix
 from tests.support.stack import Waybill, start_waybill, stop_waybill
+from tests.support.storing import Storing
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -182,3 +183,39 @@ def test_a_killed_scheduler_is_replaced_and_its_runs_come_to_their_end(stack: Wa
         os.kill(Supervisor(stack.home).states()["scheduler"]["pid"], signal.SIGKILL)
     stack.settle(300)
     assert_all_is_well(stack, since, mix)
+
+
+def test_a_posting_that_is_killed_moves_once_and_the_erp_is_told_once(stack: Waybill) -> None:
+    storing = Storing(stack)
+    storing.prepare()
+    storing.ends(storing.request("receipt", "LAMP", 10))
+    with holds(stack) as held:
+        held.hold("post", "update_erp")
+        case = storing.request("issue", "LAMP", 4)
+        held.kill_at("post", dag_id="stock_request")
+        held.kill_at("update_erp", dag_id="stock_request")
+        assert storing.ends(case) == "posted"
+    assert storing.on_hand("LAMP") == 6
+    assert stack.one("select quantity from erp_stock where item = 'LAMP' and location = 'MAIN'") == 6
+    storing.assert_true()
+
+
+def test_requests_under_way_when_the_scheduler_and_the_database_die_move_once_each(stack: Waybill) -> None:
+    storing = Storing(stack)
+    storing.prepare()
+    storing.ends(storing.request("receipt", "BOLT-8", 1_000))
+    one = {
+        "kind": "issue",
+        "requester": "lena.hoffmann",
+        "location": "MAIN",
+        "lines": [{"item": "BOLT-8", "quantity": 3}],
+    }
+    stack.send([one | {"reference": str(n)} for n in range(300)], source="stock-requests")
+    kill_program(stack, "scheduler")
+    stack.send([one | {"reference": str(n)} for n in range(300, 330)], source="stock-requests")
+    postgres = embedded_postgres.running(stack.home)
+    assert postgres is not None
+    postgres.send_signal(signal.SIGKILL)
+    stack.wait_until(eventually(lambda: stack.settled("stock_request")), 300)
+    assert storing.on_hand("BOLT-8") == 1_000 - 3 * 330
+    storing.assert_true()

@@ -15,6 +15,7 @@ from include.cases.balance import are_balanced, balances
 from include.data.database import connect
 from include.runtime import health, local
 from include.runtime.demo import books
+from include.runtime.demo.inventory import print_inventory, show_inventory
 from include.runtime.demo.leads import show_leads
 from include.runtime.demo.purchases import show_purchases, standing
 from include.runtime.demo.stage import Stage
@@ -22,9 +23,10 @@ from include.runtime.environment import Home
 
 
 def demo(home: Home, console: Console, *, leads: int, seconds: float) -> bool:
-    """Play `leads` sample leads and the sample purchases, each part for at most `seconds`; print the books.
+    """Play the sample leads, purchases and stock, each part for at most `seconds`; print the books.
 
-    :returns: whether they balance, and all came to rest in time.
+    :param leads: how many.
+    :returns: whether books and stock balance, and all came to rest in time.
     :raises RuntimeProblem: when the intake refuses a sample.
     """
     settings = local.settings(home)
@@ -34,9 +36,11 @@ def demo(home: Home, console: Console, *, leads: int, seconds: float) -> bool:
     try:
         of_leads, settled = show_leads(stage, leads)
         of_purchases, bought = show_purchases(stage)
+        of_stock, stored = show_inventory(stage)
         _tell_the_owners(stage)
         _print_purchases(stage, of_purchases)
-        return _print_books(stage, of_leads, since) and settled and bought
+        balanced = print_inventory(stage, of_stock)
+        return _print_books(stage, of_leads, since) and balanced and settled and bought and stored
     finally:
         engine.dispose()
 

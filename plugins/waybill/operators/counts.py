@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -14,6 +14,7 @@ from include.domain.stock_count import entry, plan
 from include.domain.stock_count.classes import classify_until
 from include.domain.stock_count.discard import DiscardRefused, discard
 from include.intake.files import ImportRefused
+from include.stock.warehouse import warehouse
 from waybill.operators.purchases import account_of
 from waybill.operators.quarantine import triggered_by
 
@@ -24,21 +25,22 @@ if TYPE_CHECKING:
 class PlanCountsOperator(BaseOperator):
     """Hand over the count sheets of a day; a location that was planned for it before is left as it is.
 
-    :param day: (templated) the day, at the company's place.
+    :param until: (templated) a moment of the day, which is that of the company's place.
     :returns: location -> how many sheets are new.
     """
 
-    template_fields: Sequence[str] = ("day",)
+    template_fields: Sequence[str] = ("until",)
 
-    def __init__(self, *, day: str, **kwargs: Any) -> None:
+    def __init__(self, *, until: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.day = day
+        self.until = until
 
     def execute(self, context: Context) -> dict[str, int]:
         """Plan the day."""
-        planned = plan.plan_day(engine(), date.fromisoformat(self.day), run=context["run_id"])
+        day = datetime.fromisoformat(self.until).astimezone(warehouse().zone).date()
+        planned = plan.plan_day(engine(), day, run=context["run_id"])
         if not planned:
-            self.log.info("%s was planned before, or nobody works on it", self.day)
+            self.log.info("%s was planned before, or nobody works on it", day)
         for location, found in planned.items():
             self.log.info("%s: %d sheets", location, found.sheets)
             if found.left_over:

@@ -77,9 +77,9 @@ def test_the_plan_and_the_classes_run_for_their_interval(engine: Engine, context
 
     stock(engine, "BOLT-8", 5, "SHOP")
     for day in ("2025-03-03", "2026-03-02"):
-        PlanCountsOperator(task_id="plan_counts", day=day).execute(context())
+        PlanCountsOperator(task_id="plan_counts", until=f"{day}T04:00:00+00:00").execute(context())
     assert [(location, item) for _, location, item, _ in planned(engine)] == [("SHOP", "BOLT-8")]
-    assert PlanCountsOperator(task_id="plan_counts", day="2026-03-02").execute(context()) == {}
+    assert PlanCountsOperator(task_id="plan_counts", until="2026-03-01T23:30:00+00:00").execute(context()) == {}
     assert ClassifyItemsOperator(task_id="classify", until="2026-04-01T03:00:00+00:00").execute(context()) == 2
     with pytest.raises(AirflowSkipException, match="later month"):
         ClassifyItemsOperator(task_id="classify", until="2026-03-01T03:00:00+00:00").execute(context())
