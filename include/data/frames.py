@@ -19,6 +19,22 @@ def read_frame(connection: Connection, query: str, values: Mapping[str, Any] | N
     return pd.DataFrame(result.fetchall(), columns=list(result.keys()), dtype=object)
 
 
+def array_of(values: Iterable[Any]) -> str:
+    """Return values as PostgreSQL writes an array, to be bound in `cast(:name as text[])`.
+
+    For many thousands of texts, numbers and moments: the driver takes ten times as long to adapt them one by one.
+    """
+    return "{" + ",".join([_element(value) for value in values]) + "}"
+
+
+def _element(value: Any) -> str:
+    if isinstance(value, str):
+        if "\\" in value or '"' in value:
+            value = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{value}"'
+    return "null" if value is None else str(value)
+
+
 def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     """Append `rows` to `table` by COPY, in the connection's transaction.
 

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psycopg.errors import Diagnostic
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
+
+from include.data.frames import array_of
 
 
 class Place(NamedTuple):
@@ -132,15 +134,15 @@ def post(connection: Connection, movements: Iterable[Movement]) -> int:
     :returns: how many are new; one whose key was posted before is left.
     :raises NotPostable: when the database refuses them.
     """
-    values = _columns(movements)
-    count = len(values["key"])
-    if not count:
+    every = list(movements)
+    if not every:
         return 0
+    values = {name: array_of([getattr(movement, name) for movement in every]) for name in _COLUMNS}
     try:
         new: int = connection.execute(_POST, values).scalar_one()
     except IntegrityError as error:
         raise refusal(error) from error
-    if new < count:
+    if new < len(every):
         differs = connection.execute(_DIFFERS, values).scalar()
         if differs is not None:
             raise NotPostable(
@@ -162,28 +164,28 @@ def hold(connection: Connection, places: Iterable[Place]) -> dict[Place, Balance
 
 def on_hand(connection: Connection, places: Iterable[Place]) -> dict[Place, Balance]:
     """Return what is at places now; one where nothing ever was is absent."""
-    values = _places(places)
-    if not values["items"]:
+    wanted = list(places)
+    if not wanted:
         return {}
-    rows = connection.execute(_ON_HAND, values)
+    rows = connection.execute(_ON_HAND, _places(wanted))
     return {Place(*row[:3]): Balance(row.quantity, row.reserved, row.negative) for row in rows}
 
 
 def on_hand_at(connection: Connection, places: Iterable[Place], moment: datetime) -> dict[Place, Decimal]:
     """Return what was at each place at a moment; what moved at that very moment had moved."""
-    values = _places(places)
-    if not values["items"]:
+    wanted = list(places)
+    if not wanted:
         return {}
-    rows = connection.execute(_ON_HAND_AT, {**values, "moment": moment})
+    rows = connection.execute(_ON_HAND_AT, {**_places(wanted), "moment": moment})
     return {Place(*row[:3]): row.quantity for row in rows}
 
 
 def lots_at(connection: Connection, places: Iterable[tuple[str, str]]) -> list[Place]:
     """Return where stock is of these items at these locations, lot by lot; hold them, and look again, to rely on it."""
-    values = _places(Place(item, location) for item, location in places)
-    if not values["items"]:
+    wanted = [Place(item, location) for item, location in places]
+    if not wanted:
         return []
-    return [Place(*row) for row in connection.execute(_LOTS_AT, values)]
+    return [Place(*row) for row in connection.execute(_LOTS_AT, _places(wanted))]
 
 
 def reverse(connection: Connection, movement_ids: Sequence[int], *, moved_at: datetime, key_prefix: str) -> int:
@@ -215,17 +217,12 @@ def reverse(connection: Connection, movement_ids: Sequence[int], *, moved_at: da
     )
 
 
-def _columns(movements: Iterable[Movement]) -> dict[str, list[Any]]:
-    every = list(movements)
-    return {name: [getattr(movement, name) for movement in every] for name in _COLUMNS}
-
-
-def _places(places: Iterable[Place]) -> dict[str, list[str]]:
+def _places(places: Iterable[Place]) -> dict[str, str]:
     every = sorted(set(places))
     return {
-        "items": [place.item for place in every],
-        "locations": [place.location for place in every],
-        "lots": [place.lot for place in every],
+        "items": array_of([place.item for place in every]),
+        "locations": array_of([place.location for place in every]),
+        "lots": array_of([place.lot for place in every]),
     }
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from include.cases import store
 from include.cases.model import Reason, StepResult, Work
 from include.contracts.registry import contract
+from include.data.frames import array_of
 from include.domain.stock_request.counts import counted_places, recheck_counts
 from include.domain.stock_request.demands import (
     BACK_ORDER,
@@ -298,10 +299,9 @@ def _write(connection: Connection, requests: Sequence[Request], outcome: _Outcom
         }
         connection.execute(_LOTS, values)
     ledger.post(connection, outcome.moved)
-    cases, lines, verdicts, posted = zip(*outcome.verdicts, strict=True) if outcome.verdicts else ((), (), (), ())
-    connection.execute(
-        _LINES, {"cases": list(cases), "lines": list(lines), "verdicts": list(verdicts), "posted": list(posted)}
-    )
+    columns = zip(*outcome.verdicts, strict=True) if outcome.verdicts else [()] * 4
+    names = ("cases", "lines", "verdicts", "posted")
+    connection.execute(_LINES, {name: array_of(column) for name, column in zip(names, columns, strict=True)})
     connection.execute(_POSTED, {"ids": outcome.posted})
     settle_counts(connection, outcome.posted)
     shipping = [
