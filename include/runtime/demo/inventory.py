@@ -65,12 +65,12 @@ def standing(stage: Stage, receipts: Sequence[str]) -> list[dict[str, Any]]:
         rows = connection.execute(
             text("""
                 select coalesce(r.number, 'case ' || c.id) as number, coalesce(r.kind, '') as kind,
-                       coalesce(r.reason, r.reference, '') as what,
+                       left(split_part(coalesce(r.reason, r.reference, ''), ':', 1), 40) as what,
                        case c.state when 'finished' then c.outcome when 'waiting' then 'waits at ' || c.stage
                                     when 'quarantined' then 'set aside' else c.state end as stands,
                        case when c.state in ('finished', 'rejected') then '' else c.owner end as owner,
-                       coalesce((select string_agg(distinct reason->>'code', ', ')
-                                 from jsonb_array_elements(c.reasons) reason), '') as why
+                       coalesce((select string_agg(distinct found->>'code', ', ')
+                                 from jsonb_array_elements(c.reasons) found), '') as why
                 from cases c left join stock_requests r on r.case_id = c.id
                 where c.workflow = 'stock_request'
                   and (c.delivery_id = any(cast(:receipts as uuid[])) or c.parent_id in (
