@@ -19,7 +19,6 @@ from include.data.database import authored
 from include.environment import base_url
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode, Provider
-from include.monitoring import stock_page
 from include.monitoring.messages import mrkdwn
 from include.stock.warehouse import warehouse
 
@@ -76,7 +75,7 @@ _COST = "coalesce(v.unit_cost, i.standard_cost)"
 _QUERIES = {
     "negative_attempt": """
         select l ->> 'item' as item, l ->> 'place' as location, sum((l ->> 'missing')::numeric) as quantity,
-               0 as days, max(e.case_id) as case_id, count(*)::text || ' times in a day' as told,
+               0 as days, max(e.case_id) as case_id, 'asked for ' || count(*) || ' × in a day' as told,
                concat_ws(' at ', l ->> 'item', l ->> 'place') as subject
         from events e, jsonb_array_elements(e.detail -> 'lines') l
         where e.workflow = 'stock_request' and e.kind = 'stock short' and e.at > now() - interval '1 day'
@@ -199,6 +198,8 @@ def report(engine: Engine, day: date, mode: Mode) -> int:
 
     :returns: how many there are.
     """
+    from include.monitoring import stock_page  # noqa: PLC0415 - plots are heavy, and most who import this draw none
+
     with authored(engine, actor="system:exceptions", step=STEP) as connection:
         found = find(connection)
         connection.execute(text("delete from stock_exceptions where day = :day"), {"day": day})

@@ -112,9 +112,14 @@ def _where(stock: pd.DataFrame) -> Markup | None:
 
 def _svg(chart: alt.Chart, label: str) -> Markup:
     """The plot as SVG that can be read aloud; what it says stands in the tables as well."""
-    themed = chart.configure(background="transparent").configure_axis(
-        labelColor=INK, titleColor=INK, gridOpacity=0.2
-    ).configure_legend(labelColor=INK).configure_view(stroke=None)  # fmt: skip
+    themed = (
+        chart.properties(title=label)
+        .configure(background="transparent")
+        .configure_title(color=INK, anchor="start")
+        .configure_axis(labelColor=INK, titleColor=INK, gridOpacity=0.2)
+        .configure_legend(labelColor=INK, labelLimit=300)
+        .configure_view(stroke=None)
+    )
     specification: dict[str, Any] = themed.to_dict()
     drawn: str = vl_convert.vegalite_to_svg(specification)
     return Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))  # noqa: S704 - drawn here

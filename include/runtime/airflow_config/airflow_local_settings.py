@@ -54,6 +54,7 @@ PACKAGES = (
     "include.domain",
     "include.integrations",
     "include.monitoring",
+    "include.stock",
     "waybill.operators",
 )
 SINGLE = ("include.data.database", "include.data.frames", "include.intake.imports", "waybill.dags", "waybill.systems")
