@@ -75,7 +75,7 @@ class Position:
 
 
 @contextmanager
-def _without_collecting() -> Iterator[None]:
+def without_collecting() -> Iterator[None]:
     """Leave garbage in cycles for after the batch: to look for it while rows pile up takes a third of a step's time."""
     was_on = gc.isenabled()
     gc.disable()
@@ -94,7 +94,7 @@ def work_at(engine: Engine, position: Position) -> Iterator[Work]:
     """
     actor = f"system:{position.workflow}"
     with (
-        _without_collecting(),
+        without_collecting(),
         authored(engine, actor=actor, run=position.run_id, step=position.step) as connection,
     ):
         ids = store.cases_at(connection, position.claim_id, position.step)

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from include.cases import store
 from include.cases.model import Reason, StepResult, Work
-from include.cases.steps import Position, Tally, without_culprits, work_at
+from include.cases.steps import Position, Tally, without_collecting, without_culprits, work_at
 from include.integrations import ledger
 from include.integrations.http import Unavailable, UnknownOutcome
 from include.integrations.systems import Effect, Mode, Provider
@@ -46,7 +46,8 @@ def run_effect_step(
             return Tally()
         unplanned = without_culprits(work, lambda part: _plan(part, plan, provider, system, mode))
         store.apply(replace(work, case_ids=sorted(unplanned.stopped())), unplanned, position.following)
-    ledger.deliver(engine, provider, system=system, scope=ledger.Scope(work.case_ids, position.step))
+    with without_collecting():
+        ledger.deliver(engine, provider, system=system, scope=ledger.Scope(work.case_ids, position.step))
     store.renew(engine, position.claim_id)
     with work_at(engine, position) as rest:
         result = _by_standing(rest, system)
