@@ -48,6 +48,7 @@ def test_a_transfer_is_shipped_waits_for_whoever_receives_it_and_arrives(storing
     assert (storing.on_hand("LAMP", "SHOP") - shop, storing.on_hand("LAMP", "TRANSIT")) == (Decimal(8), Decimal(2))
     run = storing.waybill.trigger("transfer_close_short", transfer=number, reason="two fell off the lorry")
     storing.waybill.finish("transfer_close_short", run)
+    storing.settle()
     (lost,) = storing.waybill.rows(
         "select case_id from stock_requests where kind = 'adjustment' and reference = :number", number=number
     )

@@ -57,6 +57,8 @@ MOST_TOLD = 20
 NOTHING = Allocation((), Decimal(0))
 
 _CLOSED = text("select nullif(hold_stock_period(), '-infinity')")
+_UNDECIDED = text("""
+    select case_id from stock_requests where case_id = any(:ids) and approved_by is null and posted_at is null""")
 _LINES = text("""
     update stock_request_lines l set verdict = v.verdict, posted = v.posted
     from unnest(cast(:cases as bigint[]), cast(:lines as integer[]), cast(:verdicts as text[]),
@@ -115,8 +117,9 @@ def post(work: Work) -> StepResult:
 def _post(work: Work) -> StepResult:
     connection, result = work.connection, StepResult()
     closed = connection.execute(_CLOSED).scalar()
+    result.send_back.update(dict.fromkeys(connection.execute(_UNDECIDED, work.values).scalars(), "route"))
     requests = []
-    for request in requests_of(connection, work.case_ids):
+    for request in requests_of(connection, [each for each in work.case_ids if each not in result.send_back]):
         if closed and any(_moment(request, line) < closed for line in request.lines):
             result.quarantine[request.case_id] = [_closed(closed)]
         else:

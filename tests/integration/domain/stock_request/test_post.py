@@ -459,3 +459,18 @@ def test_what_a_goods_receipt_brought_is_not_told_again(engine: Engine) -> None:
     assert moved["unit_cost"] == Decimal("0.5")
     assert rows(engine, "select * from effects") == []
     assert of(engine, case, "reference") == {"reference": "PO-2026-000001"}
+
+
+def test_what_nobody_decided_on_goes_back_instead_of_moving(engine: Engine) -> None:
+    stock(engine, "LAMP", 10)
+    case = request(engine, "issue", {"item": "LAMP", "quantity": 3})
+    position = claim(engine)
+    assert position is not None
+    for step in BEFORE:
+        take(engine, position, step)
+    change(engine, "update stock_requests set approved_by = null where case_id = :id", id=case)
+    take(engine, position, "post")
+    assert state(engine, case)[:2] == ("pending", "route")
+    assert movements(engine, case) == []
+    work(engine)
+    assert state(engine, case)[2] == "posted"
