@@ -8,8 +8,8 @@ revision = "0016"
 down_revision = "0015"
 
 UP = """
--- Whoever waits for a case that it handed over looks again when that one ends. A parent that decides to wait at this very
--- moment is waited for first.
+-- Whoever waits for a case that it handed over looks again when that one ends. A parent that decides to wait at this
+-- very moment is waited for first.
 create function wake_parent() returns trigger language plpgsql as $$
 begin
     perform from cases where id = new.parent_id for update;

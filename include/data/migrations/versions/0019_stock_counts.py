@@ -89,8 +89,8 @@ left join lateral (
       and (c.settled_at is not null or cases.state not in ('finished', 'rejected'))
     order by c.counted_at desc, c.case_id desc, c.line desc limit 1) c on true;
 
--- A sheet that waits looks again when something on it was counted, or when a count of it ended. One that decides to wait
--- at this very moment is waited for first.
+-- A sheet that waits looks again when something on it was counted, or when a count of it ended. One that decides to
+-- wait at this very moment is waited for first.
 create function wake_sheets(numbers text[]) returns void language plpgsql as $$
 declare
     found bigint[] := (select array_agg(case_id) from count_sheets where number = any(numbers));

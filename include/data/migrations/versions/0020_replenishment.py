@@ -73,8 +73,8 @@ create trigger a_need_ends_with_its_case after update on cases for each row
     when (new.workflow = 'replenishment' and new.state in ('finished', 'rejected') and old.state <> new.state)
     execute function close_need();
 
--- A need looks at what it asked for not only when that ends, but also when it comes to wait for somebody else: a purchase
--- whose goods are there waits for its invoice, and the need is over.
+-- A need looks at what it asked for not only when that ends, but also when it comes to wait for somebody else: a
+-- purchase whose goods are there waits for its invoice, and the need is over.
 create function wake_need() returns trigger language plpgsql as $$
 begin
     perform from cases where id = new.parent_id and workflow = 'replenishment' for update;
