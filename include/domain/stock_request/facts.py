@@ -41,6 +41,7 @@ def facts(request: Mapping[str, Any]) -> dict[str, Any]:
         "department": department,
         "outside_operations": department != OPERATIONS,
         "cost_unknown": bool(request["cost_unknown"]),
+        "feed": bool(request["feed"]),
         "keeper": keeper,
         "above_keeper": above(keeper, who) if keeper else None,
     }
@@ -68,6 +69,7 @@ def values(known: Warehouse, who: People) -> dict[str, list[Any]]:
         "department": sorted({person.department for person in who}),
         "outside_operations": [True, False],
         "cost_unknown": [True, False],
+        "feed": [True, False],
         "keeper": keepers,
         "above_keeper": sorted({above(keeper, who) for keeper in keepers}),
     }

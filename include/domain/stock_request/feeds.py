@@ -57,7 +57,7 @@ class Feed(_Strict):
     )
     dates: list[str] = Field(default_factory=list, description="Forms of dates, as strptime has them, beside ISO 8601")
     negative: Literal["adjustment", "reject"] = Field(
-        default="reject", description="A negative quantity of an issue: stock that is gone otherwise, or a fault"
+        default="reject", description="An issue of negative quantities only: stock that is gone otherwise, or a fault"
     )
     duplicates: Literal["reject", "keep"] = Field(
         default="keep", description="A row of a document that says in all columns what one before it says"

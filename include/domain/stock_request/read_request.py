@@ -18,6 +18,7 @@ from include.cases.model import Reason, StepResult, Work
 from include.data.frames import copy_rows
 from include.data.normalise.text import fold, given, paragraphs
 from include.domain.stock_request.counts import compare_counts
+from include.domain.stock_request.facts import keeper_of
 from include.domain.stock_request.feeds import Feed, feed
 from include.domain.stock_request.kinds import Kind, decided, kinds
 from include.domain.stock_request.reading import Line, Reader, clean, code_of
@@ -28,6 +29,7 @@ from include.stock.warehouse import sync, virtual
 COUNT = "count"
 MOST_LINES = 10_000
 """Of one request; a feed may have any number."""
+_LOSS = "Gone without a sale"
 MANY_LINES = 10_000
 """Lines of a batch after which what the database knows of its tables is out of date."""
 
@@ -86,6 +88,9 @@ def _requested(delivery: Received, reader: Reader) -> Request:
     reasons = list(delivery.reasons)
     taken_as = feed(delivery.source)
     name, kind = _kind(fields.get("kind"), reasons)
+    loss = _is_loss(name, taken_as, fields.get("lines"))
+    if loss:
+        name, kind = "adjustment", kinds()["adjustment"]
     nobody = taken_as is not None or delivery.source in decided()
     origin, destination = _ends(kind, clean(fields.get("from")), clean(fields.get("to")), taken_as)
     values: dict[str, Any] = {
@@ -94,11 +99,11 @@ def _requested(delivery: Received, reader: Reader) -> Request:
         "source": delivery.source,
         "kind": name,
         "feed": taken_as is not None,
-        "requester": None if nobody else _person(fields.get("requester")),
+        "requester": keeper_of(origin) if loss else None if nobody else _person(fields.get("requester")),
         "entered_by": None if nobody else _person(fields.get("entered_by")),
         "origin": origin,
         "destination": destination,
-        "reason": (paragraphs(fields.get("reason")) or "")[:2000] or None,
+        "reason": (paragraphs(fields.get("reason")) or (_LOSS if loss else ""))[:2000] or None,
         "reference": (clean(fields.get("reference")) or clean(fields.get("number")) or "")[:200] or None,
         "sheet": (clean(fields.get("sheet")) or "")[:100] or None,
         "occurred_at": _moment(reader.moment(fields.get("occurred_at"), taken_as), delivery, fields, reasons),
@@ -113,6 +118,14 @@ def _requested(delivery: Received, reader: Reader) -> Request:
         reasons.append(Reason("lines.too_many", message, "lines"))
         entries = []
     return Request(delivery.case_id, values, kind, taken_as, entries, reasons)
+
+
+def _is_loss(name: str | None, taken_as: Feed | None, lines: Any) -> bool:
+    """Whether a feed tells as an issue what is gone without one: its keeper answers for it, and the rules decide."""
+    if name != "issue" or taken_as is None or taken_as.negative != "adjustment" or not isinstance(lines, list):
+        return False
+    told = [str(line.get("quantity") or "").strip() for line in lines if isinstance(line, Mapping)]
+    return bool(told) and all(quantity.startswith("-") for quantity in told)
 
 
 def _kind(sent: Any, reasons: list[Reason]) -> tuple[str | None, Kind | None]:

@@ -185,7 +185,7 @@ def _sign_fault(sent: Decimal, kind: Kind | None, counted: bool, feed: Feed | No
         return "quantity.zero"
     if sent > 0 or kind is None or kind.signed:
         return None
-    if feed is not None and (not kind.takes or feed.negative == "adjustment"):
+    if feed is not None and not kind.takes:
         return None
     return "quantity.negative"
 

@@ -52,7 +52,7 @@ _VALUE = """
 _BEFORE = """
     select r.case_id, sum(p.value) as value from stock_requests r
     join stock_requests p on p.requester = r.requester and p.origin = r.origin and p.kind = r.kind
-     and p.kind in ('adjustment', 'write_off') and p.case_id <> r.case_id
+     and p.kind in ('adjustment', 'write_off') and p.case_id <> r.case_id and not p.feed and not r.feed
      and (p.approved_by like :by_rule and p.updated_at > now() - cast(:window as interval)
           or p.case_id = any(:ids) and p.case_id < r.case_id)
     where r.case_id = any(:ids) group by r.case_id"""

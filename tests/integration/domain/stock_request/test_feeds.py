@@ -147,5 +147,5 @@ def test_files_of_invoices_learn_items_reject_what_is_no_goods_and_count_a_row_o
         {"item": "85123A", "quantity": 6, "verdict": None, "reason": None},
         {"item": "85123A", "quantity": 6, "verdict": "rejected", "reason": "line.duplicate"},
         {"item": "POST", "quantity": None, "verdict": "rejected", "reason": "item.not_stocked"},
-        {"item": "85123A", "quantity": -3, "verdict": None, "reason": None},
+        {"item": "85123A", "quantity": None, "verdict": "held", "reason": "quantity.negative"},
     ]

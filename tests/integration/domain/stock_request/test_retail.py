@@ -158,14 +158,42 @@ def test_items_of_a_file_are_learned_and_its_prices_are_no_costs(engine: Engine)
     assert rows(engine, "select unit_cost from stock_movements") == [(None,)]
 
 
-def test_what_is_gone_without_a_sale_is_an_adjustment(engine: Engine) -> None:
+def test_what_is_gone_without_a_sale_is_an_adjustment_and_goes_by_the_rules(engine: Engine) -> None:
     stock.prepare(engine)
-    bring(engine, HEADER + "536589,BOLT-8,damages,-3,12/1/2010 16:50,0,,United Kingdom\n")
+    bring(
+        engine,
+        HEADER
+        + "536589,BOLT-8,damages,-3,12/1/2010 16:50,0,,United Kingdom\n"
+        + "536590,LAMP,thrown away,-30,12/1/2010 16:52,0,,United Kingdom\n"
+        + "536591,NEVER-1,?,-7,12/1/2010 16:53,0,,United Kingdom\n",
+    )
     stock.work(engine)
-    moved = rows(engine, "select source, destination, quantity from stock_movements")
-    assert moved == [("SHOP", "ADJUSTMENT", 3)] or not moved
-    if not moved:  # somebody has to decide first
-        assert rows(engine, "select state, stage from cases order by id desc limit 1") == [("waiting", "approve")]
+    moved = "select item, source, destination, quantity from stock_movements order by item"
+    small = [("BOLT-8", "SHOP", "ADJUSTMENT", 3), ("NEVER-1", "SHOP", "ADJUSTMENT", 7)]
+    assert rows(engine, moved) == small
+    assert rows(engine, "select state, stage, owner from cases where state <> 'finished'") == [
+        ("waiting", "approve", "sara.neumann")
+    ], "the keeper answers for a loss of 1,200 EUR, and whoever is above decides"
+    (case,) = rows(engine, "select id from cases where state = 'waiting'")
+    stock.approved(engine, case[0])
+    stock.work(engine)
+    assert rows(engine, moved) == [small[0], ("LAMP", "SHOP", "ADJUSTMENT", 30), small[1]]
+
+
+def test_a_negative_line_among_sales_becomes_a_request_of_its_own(engine: Engine) -> None:
+    stock.prepare(engine)
+    bring(
+        engine,
+        HEADER
+        + "536592,BOLT-8,Bolts,5,12/1/2010 16:50,0.2,17850,United Kingdom\n"
+        + "536592,LAMP,Lamp,-1,12/1/2010 16:50,79,17850,United Kingdom\n",
+    )
+    stock.work(engine)
+    stock.work(engine)
+    assert rows(engine, "select item, destination, kind from stock_movements order by item") == [
+        ("BOLT-8", "CUSTOMER", "issue"), ("LAMP", "ADJUSTMENT", "adjustment")
+    ]  # fmt: skip
+    assert rows(engine, "select count(distinct case_id) from stock_movements") == [(2,)]
 
 
 def test_the_second_edition_and_other_encodings_are_read(engine: Engine, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def routing(kind: str, amount: object, requester: str = "lena.hoffmann", **more:
         "destination": "MAIN",
         "abc": "C",
         "cost_unknown": False,
+        "feed": False,
         **more,
     }
     return routed(matrix(), facts(request), requester, request["entered_by"], people())
@@ -177,7 +178,8 @@ def test_a_feed_takes_each_row_once_and_leaves_out_what_is_no_goods() -> None:
         for line in read(row, row, {"item": "post", "quantity": 1}, {"item": "BOLT-8", "quantity": -2}, feed=taken_as)
     ]
     assert found == [
-        (2, None, None), (2, "rejected", "line.duplicate"), (None, "rejected", "item.not_stocked"), (-2, None, None),
+        (2, None, None), (2, "rejected", "line.duplicate"), (None, "rejected", "item.not_stocked"),
+        (None, None, "quantity.negative"),
     ]  # fmt: skip
 
 
