@@ -14,9 +14,28 @@ from datetime import UTC, datetime
 
 import psutil
 
-from benchmarks import approvals, end_to_end, intake, matching_invoices, replenishment, stock
+from benchmarks import (
+    approvals,
+    end_to_end,
+    intake,
+    matching_invoices,
+    replenishment,
+    stock,
+    stock_import,
+    stock_values,
+)
 
-PARTS = ("intake", "leads", "matching", "invoices", "approvals", "replenishment", "stock")
+PARTS = (
+    "intake",
+    "leads",
+    "matching",
+    "invoices",
+    "approvals",
+    "replenishment",
+    "stock",
+    "stock_values",
+    "stock_import",
+)
 
 
 def machine() -> str:
@@ -60,6 +79,12 @@ def main() -> None:
         print("## Movements of stock\n", flush=True)
         movements, seconds = (100_000, 3.0) if options.quick else (stock.MOVEMENTS, stock.SECONDS)
         print(stock.table(stock.run(movements, seconds=seconds)), end="\n\n")
+    if "stock_values" in parts:
+        print("## What stock is worth\n", flush=True)
+        print(stock_values.table(stock_values.run(50_000 if options.quick else stock_values.MOVEMENTS)), end="\n\n")
+    if "stock_import" in parts:
+        print("## A shop's year of invoices, from the file to the ERP\n", flush=True)
+        print(stock_import.table(stock_import.run(50_000 if options.quick else stock_import.ROWS)), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -28,21 +30,31 @@ from include.samples import retail
 
 ROWS = 500_000
 BATCH = 5_000
-"""Cases that one run claims, as in Airflow."""
+RUNS = 2
+"""Cases that one run claims, and runs at once, as in Airflow."""
 AIM_SECONDS = 60.0
 AIM_MEGABYTES = 1_000
 WORKFLOW = "stock_request"
 SOURCE = "retail-sales"
 
 
+def _zeros() -> dict[str, float]:
+    return defaultdict(float)
+
+
 @dataclass
 class Measured:
-    """Seconds of each step over all batches, by the clock and of this process; memory in megabytes."""
+    """Seconds of each step over all runs, by the clock and of their processes; memory in megabytes.
+
+    :param wall: seconds from the first row to the last closed case; runs go on side by side.
+    :param memory: the most that one process had.
+    """
 
     rows: int
+    wall: float = 0
     deliveries: int = 0
-    seconds: Counter[str] = field(default_factory=Counter)
-    cpu: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=_zeros)
+    cpu: dict[str, float] = field(default_factory=_zeros)
     memory: float = 0
     memory_before: float = 0
     lines: Counter[str] = field(default_factory=Counter)
@@ -61,19 +73,15 @@ class _Clock:
         self._measured.cpu[self._step] += time.process_time() - self._begun[1]
 
 
-def run(rows: int = ROWS, *, batch: int = BATCH) -> Measured:
-    """Import a made-up file, take its invoices through the steps, and measure each."""
+def run(rows: int = ROWS, *, batch: int = BATCH, runs: int = RUNS) -> Measured:
+    """Import a made-up file, take its invoices through the steps in so many runs at once, and measure each."""
     os.environ.setdefault("WAYBILL_ENVIRONMENT", "development")
     with durable_server() as url, tempfile.TemporaryDirectory(prefix="waybill-bench-") as folder:
         path = Path(folder) / "sales.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(retail.rows(rows))
-        engine = connect(url)
         preload()
-        try:
-            return measure(engine, path, Measured(rows), batch)
-        finally:
-            engine.dispose()
+        return measure(url, path, Measured(rows), batch=batch, runs=runs)
 
 
 def preload() -> None:
@@ -84,17 +92,38 @@ def preload() -> None:
     validate.preload()
 
 
-def measure(engine: Engine, path: Path, measured: Measured, batch: int = BATCH) -> Measured:
+def measure(url: str, path: Path, measured: Measured, *, batch: int, runs: int) -> Measured:
     """Import a file and work through what it held."""
+    measured.memory_before = _megabytes()
+    engine = connect(url)
+    try:
+        began = time.perf_counter()
+        with _Clock(measured, "import"):
+            measured.deliveries = import_rows(engine, SOURCE, path, "user:benchmark").new
+        engine.dispose()
+        with ProcessPoolExecutor(runs, mp_context=get_context("fork")) as pool:
+            for part in pool.map(_work, [url] * runs, [batch] * runs):
+                for step, seconds in part.seconds.items():
+                    measured.seconds[step] += seconds
+                    measured.cpu[step] += part.cpu[step]
+                measured.memory = max(measured.memory, part.memory)
+        measured.wall = time.perf_counter() - began
+        measured.memory = max(measured.memory, _megabytes())
+        _count(engine, measured)
+    finally:
+        engine.dispose()
+    return measured
+
+
+def _work(url: str, batch: int) -> Measured:
+    """Be one run after another until nothing is pending, as a process of its own."""
     from tests.support.stock import take
 
-    measured.memory_before = _megabytes()
-    with _Clock(measured, "import"):
-        measured.deliveries = import_rows(engine, SOURCE, path, "user:benchmark").new
+    engine, measured = connect(url), Measured(0)
     steps = contract(WORKFLOW).step_ids
     while True:
         with _Clock(measured, "capture"):
-            run_id = f"bench-{time.monotonic_ns()}"
+            run_id = f"bench-{os.getpid()}-{time.monotonic_ns()}"
             claimed = store.claim(engine, workflow=WORKFLOW, steps=steps, run_id=run_id, limit=batch)
         if not claimed:
             break
@@ -103,7 +132,6 @@ def measure(engine: Engine, path: Path, measured: Measured, batch: int = BATCH) 
             with _Clock(measured, step):
                 take(engine, replace(position, step=step), step)
     measured.memory = _megabytes()
-    _count(engine, measured)
     return measured
 
 
@@ -142,18 +170,18 @@ def _count(engine: Engine, measured: Measured) -> None:
 
 def table(measured: Measured) -> str:
     """Return what was measured as a Markdown table."""
-    lines = ["| step | seconds | of which this process | rows/s |", "|---|---:|---:|---:|"]
+    lines = ["| step | seconds, of all runs | of which Python |", "|---|---:|---:|"]
     for step, seconds in measured.seconds.items():
-        lines.append(f"| {step} | {seconds:.1f} | {measured.cpu[step]:.1f} | {measured.rows / seconds:,.0f} |")
-    whole = sum(measured.seconds.values())
-    verdict = "met" if whole < AIM_SECONDS * measured.rows / ROWS and measured.memory < AIM_MEGABYTES else "missed"
+        lines.append(f"| {step} | {seconds:.1f} | {measured.cpu[step]:.1f} |")
+    in_time = measured.wall < AIM_SECONDS * measured.rows / ROWS
+    verdict = "met" if in_time and measured.memory < AIM_MEGABYTES else "missed"
     lines += [
-        f"| **all** | {whole:.1f} | {sum(measured.cpu.values()):.1f} | {measured.rows / whole:,.0f} |",
+        f"| **together** | {sum(measured.seconds.values()):.1f} | {sum(measured.cpu.values()):.1f} |",
         "",
-        f"{measured.rows:,} rows in {measured.deliveries:,} invoices. Lines: {_listed(measured.lines)}."
-        f" Cases: {_listed(measured.cases)}. Most memory of the process: {measured.memory:,.0f} MB"
+        f"**{measured.rows:,} rows in {measured.deliveries:,} invoices: {measured.wall:.1f} s**"
+        f" ({measured.rows / measured.wall:,.0f} rows/s), most memory of a process {measured.memory:,.0f} MB"
         f" ({measured.memory_before:,.0f} MB before it began). Aim for 500,000 rows: {AIM_SECONDS:g} s and under"
-        f" {AIM_MEGABYTES:,} MB, {verdict}.",
+        f" {AIM_MEGABYTES:,} MB, {verdict}. Lines: {_listed(measured.lines)}. Cases: {_listed(measured.cases)}.",
     ]
     return "\n".join(lines)
 
@@ -167,8 +195,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--batch", type=int, default=BATCH, help="cases that one run claims")
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs at once")
     options = parser.parse_args()
-    print(table(run(options.rows, batch=options.batch)))
+    print(table(run(options.rows, batch=options.batch, runs=options.runs)))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ class Scope:
             return "true"
         return """not exists (
                           select from effects earlier where earlier.case_id = e.case_id and earlier.step = e.step
-                             and earlier.id < e.id and earlier.state <> 'sent')"""
+                             and earlier.id < e.id and earlier.state <> 'sent'
+                             and (earlier.operation <> e.operation or earlier.target = e.target))"""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -147,8 +148,8 @@ def _rows(effects: Iterable[Effect], mode: Mode) -> Iterable[Sequence[Any]]:
 def deliver(engine: Engine, provider: Provider, *, system: str, scope: Scope | None = None) -> Delivered:
     """Deliver every due effect of `system` in `scope`, operation by operation, in bulk.
 
-    Effects of one case and step go in the order they were planned; one that is not sent holds back those
-    behind it. What an earlier, interrupted delivery left is settled first.
+    Effects of one case and step go in the order they were planned; one that is not sent holds back those behind it,
+    except for what is done in the same way to something else. What an interrupted delivery left is settled first.
 
     :param system: the role: `crm`, `erp`, `mail`, `chat`.
     """
