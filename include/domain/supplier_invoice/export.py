@@ -5,15 +5,13 @@ A day's file is written whole or not at all, and the same days give the same byt
 
 from __future__ import annotations
 
-import csv
-import os
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import IO
 
 from sqlalchemy import Engine, text
+
+from include.data.exports import export_folder, write_csv
 
 COLUMNS = (
     "booked_on", "document_date", "kind", "document", "supplier", "order", "case", "line", "account", "cost_centre",
@@ -40,12 +38,6 @@ class Exported:
     lines: int
 
 
-def folder() -> Path:
-    """Return where the files go: `WAYBILL_EXPORT_FOLDER`, or `exports` in Waybill's home."""
-    named = os.environ.get("WAYBILL_EXPORT_FOLDER")
-    return Path(named) if named else Path(os.environ.get("WAYBILL_HOME") or ".waybill") / "exports"
-
-
 def export_journal(
     engine: Engine, since: date, until: date, *, into: Path | None = None, now: datetime | None = None
 ) -> Exported:
@@ -55,31 +47,9 @@ def export_journal(
     """
     if until > (now or datetime.now(UTC)).date():
         raise DayNotOver(f"{until} has not begun in UTC; the journal of the days before it may still grow")
-    target = (into or folder()) / f"journal_{since}_{until}.csv"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=target.parent, prefix=".journal_", suffix=".draft")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            lines = _write(engine, since, until, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).chmod(0o640)
-        Path(draft).replace(target)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-    return Exported(target, lines)
-
-
-def _write(engine: Engine, since: date, until: date, file: IO[str]) -> int:
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
-    count = 0
+    target = (into or export_folder()) / f"journal_{since}_{until}.csv"
     with engine.begin() as connection:
         # Whoever writes to the journal now is waited for: what they write may belong to these days.
         connection.execute(text("lock table journal_lines in share mode"))
         rows = connection.execution_options(yield_per=5_000).execute(text(_LINES), {"since": since, "until": until})
-        for row in rows:
-            writer.writerow("" if value is None else value for value in row)
-            count += 1
-    return count
+        return Exported(target, write_csv(target, COLUMNS, rows))
