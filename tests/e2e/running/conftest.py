@@ -1,4 +1,4 @@
-"""A running Waybill for the end-to-end tests."""
+"""One running Waybill for the tests that do not break it; it ends with the last of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from tests.support.stack import Waybill, start_waybill, stop_waybill
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def waybill() -> Iterator[Waybill]:
-    """One running Waybill for the tests that do not break it."""
+    """The running Waybill."""
     running = start_waybill()
     yield running
     stop_waybill(running)

@@ -1,0 +1,1 @@
+"""Tests that look at one running Waybill, and do not break it."""
