@@ -44,7 +44,7 @@ logs: install ## Follow the logs of the processes
 
 .PHONY: test
 test: lint ## Lint, then every test
-	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: install ## Style, types, layers and contracts; changes nothing

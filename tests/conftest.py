@@ -13,18 +13,9 @@ from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from include.data.database import connect, migrate
 
-RUNNING = Path(__file__).parent / "e2e" / "running"
 # Durability is not what most tests look at, and `fsync` is most of what a database costs them.
 SERVER_SETTINGS = "\nmax_connections = 200\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 _numbers = itertools.count()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of a file share a worker, and all that look at one running Waybill share that one."""
-    for item in items:
-        together = RUNNING if item.path.is_relative_to(RUNNING) else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(Path(__file__).parent))))
 
 
 @pytest.fixture(scope="session")
