@@ -27,8 +27,8 @@ class CloseTransferOperator(BaseOperator):
         """Ask."""
         wanted, account = context["params"], account_of(context)
         person = people().by_airflow(None, account)
-        if person is None:
-            raise AirflowFailException(f"{account} is nobody of people.yaml: have somebody ask who works here")
+        if person is None or person.shared:
+            raise AirflowFailException(f"{account} is no one person of people.yaml: sign in as yourself, and ask again")
         try:
             with authored(engine(), actor=triggered_by(context), run=context["run_id"]) as connection:
                 asked = close_short(
