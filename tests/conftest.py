@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,9 +14,29 @@ from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from include.data.database import connect, migrate
 
+E2E = Path(__file__).parent / "e2e"
+APART = 14
+"""Files of other tests between two that run a whole Airflow."""
 # Durability is not what most tests look at, and `fsync` is most of what a database costs them.
 SERVER_SETTINGS = "\nmax_connections = 200\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 _numbers = itertools.count()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than there are cores: who tests a whole Airflow mostly waits."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files that run a whole Airflow over the others, so that not all workers wait at the same time."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    long = [path for path in files if path.is_relative_to(E2E)]
+    order = [path for path in files if path not in long]
+    for place, path in enumerate(long):
+        order.insert(max(place, (place - 1) * (APART + 1)), path)
+    items[:] = [item for path in order for item in files[path]]
 
 
 @pytest.fixture(scope="session")
