@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from include.data.database import connect, migrate
 
-E2E = Path(__file__).parent / "e2e"
-APART = 14
+E2E = "tests/e2e/"
+RUNNING = f"{E2E}running/"
+APART = 20
 """Files of other tests between two that run a whole Airflow."""
 # Durability is not what most tests look at, and `fsync` is most of what a database costs them.
 SERVER_SETTINGS = "\nmax_connections = 200\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 _numbers = itertools.count()
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker more than there are cores: who tests a whole Airflow mostly waits."""
-    return (os.cpu_count() or 1) + 1
+class TogetherInAFile(LoadFileScheduling):  # type: ignore[misc]
+    """Gives a worker a whole file, and one worker all files that look at the same running Waybill."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _part(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherInAFile:
+    """Let the workers share the tests in this way, whatever `--dist` says."""
+    return TogetherInAFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread the files that run a whole Airflow over the others, so that not all workers wait at the same time."""
-    files: dict[Path, list[pytest.Item]] = {}
+    parts: dict[str, list[pytest.Item]] = {}
     for item in items:
-        files.setdefault(item.path, []).append(item)
-    long = [path for path in files if path.is_relative_to(E2E)]
-    order = [path for path in files if path not in long]
-    for place, path in enumerate(long):
-        order.insert(max(place, (place - 1) * (APART + 1)), path)
-    items[:] = [item for path in order for item in files[path]]
+        parts.setdefault(_part(item.nodeid), []).append(item)
+    long = [part for part in parts if part.startswith(E2E)]
+    order = [part for part in parts if part not in long]
+    for place, part in enumerate(long):
+        order.insert(max(place, (place - 1) * (APART + 1)), part)
+    items[:] = [item for part in order for item in parts[part]]
+
+
+def _part(nodeid: str) -> str:
+    """The file of a test; one name for all files that look at the same running Waybill."""
+    file = nodeid.split("::", 1)[0]
+    return RUNNING if file.startswith(RUNNING) else file
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ class Storing(Office):
             sync(connection)
             upsert_items(connection, ITEMS)
 
-    def request(self, kind: str, item: str, quantity: Any, location: str | None = "MAIN", **fields: Any) -> int:
-        """Send a request of one line; return its case."""
+    def body(self, kind: str, item: str, quantity: Any, location: str | None = "MAIN", **fields: Any) -> dict[str, Any]:
+        """Return a request of one line, as a scanner sends it."""
         line = {"item": item, "quantity": str(quantity)}
         body = {
             "kind": kind,
@@ -38,7 +38,11 @@ class Storing(Office):
             "lines": [line | {name: fields.pop(name) for name in ("lot", "unit", "unit_cost") if name in fields}],
             **fields,
         }
-        return self.take_in({name: value for name, value in body.items() if value is not None}, "stock-requests")
+        return {name: value for name, value in body.items() if value is not None}
+
+    def request(self, kind: str, item: str, quantity: Any, location: str | None = "MAIN", **fields: Any) -> int:
+        """Send a request of one line; return its case."""
+        return self.take_in(self.body(kind, item, quantity, location, **fields), "stock-requests")
 
     def ends(self, case_id: int, seconds: float = 90) -> str:
         """Wait until a case is closed; return its outcome."""
