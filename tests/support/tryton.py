@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from include.runtime.tryton import LOGIN, Tryton, build, clean_environment, free
 
 PASSWORD, ADMIN_PASSWORD = "correct horse battery 1", "staple horse battery 2"
 PATIENT = CircuitPolicy(threshold=1_000)
+_SOMEBODY_WAITS = b"select 1 from pg_locks where relation = %s::regclass and not granted"
 
 
 @dataclass
@@ -48,9 +50,25 @@ class Server:
 
     def kill(self) -> None:
         """End it as a power failure would."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
+        process = self.process
+        if process is not None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+    def kill_at_a_write_to(self, table: str) -> None:
+        """Let whoever writes to a table of Tryton's next wait, and kill the server while it does."""
+        connection = psycopg.connect(self.database)
+        connection.execute(f"lock table {table} in share mode".encode())
+
+        def kill() -> None:
+            with connection:
+                for _ in range(1_000):
+                    if connection.execute(_SOMEBODY_WAITS, [table]).fetchone():
+                        break
+                    time.sleep(0.02)
+                self.kill()
+
+        threading.Thread(target=kill, daemon=True).start()
 
     def client(
         self, url: str | None = None, *, login: str = LOGIN, password: str | None = None, **changes: Any
@@ -130,8 +148,8 @@ class Proxy:
     then: Callable[[], None] | None = None
 
     def at(self, method: str, fault: str, then: Callable[[], None] | None = None) -> None:
-        """At the next call of `method`: `lose` the answer; `hold` the call, unanswered, until `release`; or `during`
-        the call do `then`.
+        """At the next call of `method`: `lose` the answer; `hold` the call, unanswered, until `release`; or do `then`
+        right `before` it is carried out.
         """
         self.happened.clear()
         self.release.clear()
@@ -164,9 +182,9 @@ def proxy(target: str) -> Iterator[Proxy]:
                 self._drop()
                 threading.Thread(target=self._later, args=(body, headers)).start()
                 return
-            if fault == "during":
+            if fault == "before":
                 assert state.then
-                threading.Timer(0.1, state.then).start()
+                state.then()
             try:
                 answer = upstream.post(target + self.path, content=body, headers=headers)
             except httpx.HTTPError:

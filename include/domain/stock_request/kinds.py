@@ -52,15 +52,11 @@ class Kind(_Strict):
     def movement(self, origin: str, destination: str, quantity: Decimal) -> tuple[str, str]:
         """Return from where to where a quantity goes.
 
-        A quantity below zero that is not of a signed kind, as feeds have it, is gone from its place, by adjustment.
-
         :param origin: of the request, as `stock_requests` has it.
         :param destination: the same.
         """
         if self.signed:
             return (origin, destination) if quantity < 0 else (destination, origin)
-        if quantity < 0:
-            return (origin if self.site == "origin" else destination), virtual("adjustment")
         return origin, (virtual(self.by_way_of) if self.by_way_of else destination)
 
 

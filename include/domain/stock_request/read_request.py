@@ -29,6 +29,8 @@ from include.stock.warehouse import sync, virtual
 COUNT = "count"
 MOST_LINES = 10_000
 """Of one request; a feed may have any number."""
+PUT_RIGHT = frozenset({"adjustment", "count", "write_off"})
+"""Kinds that are never decided elsewhere: where nobody asks, the keeper of the place answers, and the rules decide."""
 _LOSS = "Gone without a sale"
 MANY_LINES = 10_000
 """Lines of a batch after which what the database knows of its tables is out of date."""
@@ -93,13 +95,16 @@ def _requested(delivery: Received, reader: Reader) -> Request:
         name, kind = "adjustment", kinds()["adjustment"]
     nobody = taken_as is not None or delivery.source in decided()
     origin, destination = _ends(kind, clean(fields.get("from")), clean(fields.get("to")), taken_as)
+    requester = None if nobody else _person(fields.get("requester"))
+    if nobody and name in PUT_RIGHT:
+        requester = keeper_of(origin)
     values: dict[str, Any] = {
         "case_id": delivery.case_id,
         "number": None if nobody else clean(fields.get("number")),
         "source": delivery.source,
         "kind": name,
         "feed": taken_as is not None,
-        "requester": keeper_of(origin) if loss else None if nobody else _person(fields.get("requester")),
+        "requester": requester,
         "entered_by": None if nobody else _person(fields.get("entered_by")),
         "origin": origin,
         "destination": destination,
@@ -121,7 +126,7 @@ def _requested(delivery: Received, reader: Reader) -> Request:
 
 
 def _is_loss(name: str | None, taken_as: Feed | None, lines: Any) -> bool:
-    """Whether a feed tells as an issue what is gone without one: its keeper answers for it, and the rules decide."""
+    """Whether a feed tells as an issue what is gone without one."""
     if name != "issue" or taken_as is None or taken_as.negative != "adjustment" or not isinstance(lines, list):
         return False
     told = [str(line.get("quantity") or "").strip() for line in lines if isinstance(line, Mapping)]

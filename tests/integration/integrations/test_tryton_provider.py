@@ -267,7 +267,7 @@ def test_a_server_killed_in_the_middle_of_a_confirmation_leaves_one_order(server
     sent(server.provider(), supplier(number))
     with proxy(server.tryton.url) as door:
         cut = server.provider(door.url)
-        door.at("confirm", "during", server.kill)
+        door.at("confirm", "before", lambda: server.kill_at_a_write_to("purchase_purchase"))
         (outcome,) = cut.apply(one.operation, [one])
         assert isinstance(outcome, Unknown), outcome
         (again,) = server.provider().apply(one.operation, [one])
@@ -513,13 +513,13 @@ def test_the_ledger_brings_requests_to_booked_invoices_through_a_server_that_is_
 
     def kill_at_the_second() -> None:
         if next(confirmed) == 2:
-            server.kill()
+            server.kill_at_a_write_to("purchase_purchase")
         else:
-            door.at("confirm", "during", kill_at_the_second)
+            door.at("confirm", "before", kill_at_the_second)
 
     with proxy(server.tryton.url) as door:
         erp = server.provider(door.url, under_way=1)
-        door.at("confirm", "during", kill_at_the_second)
+        door.at("confirm", "before", kill_at_the_second)
         for _ in range(12):
             ledger.deliver(engine, erp, system="erp")
             if server.process is None or server.process.poll() is not None:

@@ -180,19 +180,30 @@ def test_what_is_gone_without_a_sale_is_an_adjustment_and_goes_by_the_rules(engi
     assert rows(engine, moved) == [small[0], ("LAMP", "SHOP", "ADJUSTMENT", 30), small[1]]
 
 
-def test_a_negative_line_among_sales_becomes_a_request_of_its_own(engine: Engine) -> None:
+@pytest.mark.parametrize(("lost", "waits"), [(1, False), (30, True)])
+def test_a_negative_line_among_sales_becomes_a_request_that_goes_by_the_rules(
+    engine: Engine, lost: int, waits: bool
+) -> None:
     stock.prepare(engine)
     bring(
         engine,
         HEADER
         + "536592,BOLT-8,Bolts,5,12/1/2010 16:50,0.2,17850,United Kingdom\n"
-        + "536592,LAMP,Lamp,-1,12/1/2010 16:50,79,17850,United Kingdom\n",
+        + f"536592,LAMP,Lamp,-{lost},12/1/2010 16:50,79,17850,United Kingdom\n",
     )
     stock.work(engine)
     stock.work(engine)
-    assert rows(engine, "select item, destination, kind from stock_movements order by item") == [
-        ("BOLT-8", "CUSTOMER", "issue"), ("LAMP", "ADJUSTMENT", "adjustment")
-    ]  # fmt: skip
+    moved = "select item, destination, quantity, kind from stock_movements order by item"
+    sale, loss = ("BOLT-8", "CUSTOMER", 5, "issue"), ("LAMP", "ADJUSTMENT", lost, "adjustment")
+    waiting = rows(engine, "select id, owner from cases where state = 'waiting' and stage = 'approve'")
+    if waits:
+        assert rows(engine, moved) == [sale]
+        assert [owner for _, owner in waiting] == ["sara.neumann"]
+        stock.approved(engine, waiting[0][0])
+        stock.work(engine)
+    else:
+        assert waiting == []
+    assert rows(engine, moved) == [sale, loss]
     assert rows(engine, "select count(distinct case_id) from stock_movements") == [(2,)]
 
 

@@ -92,7 +92,6 @@ def test_valuable_goods_outsiders_and_unknown_costs_are_asked_about() -> None:
     ("kind", "quantity", "way"),
     [
         ("issue", 3, ("MAIN", "CUSTOMER")),
-        ("issue", -3, ("MAIN", "ADJUSTMENT")),
         ("receipt", 3, ("SUPPLIER", "MAIN")),
         ("return", 3, ("CUSTOMER", "MAIN")),
         ("transfer", 3, ("MAIN", "TRANSIT")),
