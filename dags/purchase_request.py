@@ -14,9 +14,10 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from include.approvals.people import people
+from include.domain.purchase_approval.entry import FORM
 from include.domain.purchasing import purchasing
 from waybill.dags import workflow_dag
-from waybill.operators.purchases import RequestPurchaseOperator
+from waybill.operators.forms import SubmitFormOperator
 
 WORKFLOW = "purchase_approval"
 AMOUNT = r"^\d{1,11}(\.\d{1,4})?$"
@@ -190,4 +191,4 @@ with workflow_dag(
         ),
     },
 ):
-    RequestPurchaseOperator(task_id="take_in")
+    SubmitFormOperator(task_id="take_in", form=FORM)

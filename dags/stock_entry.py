@@ -12,10 +12,11 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from include.approvals.people import people
+from include.domain.stock_request.entry import FORM
 from include.domain.stock_request.kinds import kinds
 from include.stock.warehouse import warehouse
 from waybill.dags import workflow_dag
-from waybill.operators.stock import EnterStockRequestOperator
+from waybill.operators.forms import SubmitFormOperator
 
 WORKFLOW = "stock_request"
 QUANTITY = r"^-?\d{1,11}(\.\d{1,6})?$"
@@ -159,4 +160,4 @@ with workflow_dag(
         ),
     },
 ):
-    EnterStockRequestOperator(task_id="take_in")
+    SubmitFormOperator(task_id="take_in", form=FORM)

@@ -1,18 +1,22 @@
 """Who is asked about one request of a workflow: the matrix's answer, without whoever typed it in for another.
 
-Which facts a request has is the workflow's part, and so is keeping the answer with the request.
+Which facts a request has is the workflow's part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, text
 
 from include.approvals import policy
 from include.approvals.people import People, Person
 from include.approvals.policy import Matrix, Routing, StagePlan, Unroutable
-from include.cases.model import Reason
+from include.cases import store
+from include.cases.model import Reason, StepResult
 
 BY_RULE = "rule:"
 """How `approved_by` begins where nobody was asked; the band's or rule's id follows."""
@@ -32,20 +36,45 @@ def routed(matrix: Matrix, facts: Mapping[str, Any], requester: str, entered_by:
     )
 
 
-def by_rule(routing: Routing) -> str | None:
-    """Return what `approved_by` says of a request about which nobody is asked; None where somebody is."""
-    return f"{BY_RULE}{routing.by_rule}" if routing.by_rule else None
+def route_requests(
+    connection: Connection, table: str, digests: Mapping[int, str], ask: Callable[[int], Routing]
+) -> StepResult:
+    """Write for each request who is asked about it, or by which rule nobody is; set aside those with no answer.
 
-
-def told(routing: Routing, digest: str) -> dict[str, Any]:
-    """Return what the event `routed` of a case says."""
-    rules = [stage.rule for stage in routing.stages] or [str(routing.by_rule)]
-    return {"rules": rules, "policy": routing.policy, "digest": digest}
-
-
-def unroutable(error: Unroutable) -> Reason:
-    """Return the reason for a request that the matrix has no answer for."""
-    return Reason(f"route.{error.code.replace('.', '_')}", f"Nobody can be asked: {error.message}.")
+    :param table: of the workflow's requests, with `policy`, `routing`, `digest` and `approved_by`.
+    :param digests: case -> the digest of what its approvers will be shown.
+    :param ask: returns a case's routing, or raises Unroutable.
+    """
+    result, rows, events = StepResult(), [], {}
+    for case_id, digest in digests.items():
+        try:
+            routing = ask(case_id)
+        except Unroutable as error:
+            code = f"route.{error.code.replace('.', '_')}"
+            result.quarantine[case_id] = [Reason(code, f"Nobody can be asked: {error.message}.")]
+            continue
+        rows.append(
+            {
+                "case_id": case_id,
+                "policy": routing.policy,
+                "routing": routing.as_json(),
+                "digest": digest,
+                "approved_by": f"{BY_RULE}{routing.by_rule}" if routing.by_rule else None,
+            }
+        )
+        rules = [stage.rule for stage in routing.stages] or [str(routing.by_rule)]
+        events[case_id] = {"rules": rules, "policy": routing.policy, "digest": digest}
+    connection.execute(
+        text(f"""
+            update {table} r set policy = v.policy, routing = v.routing, digest = v.digest,
+                                 approved_by = v.approved_by, updated_at = now()
+            from jsonb_to_recordset(:rows) as v(case_id bigint, policy text, routing jsonb, digest text,
+                                                approved_by text)
+            where r.case_id = v.case_id"""),
+        {"rows": Jsonb(rows)},
+    )
+    store.record_each(connection, "routed", events)
+    return result
 
 
 def _without(stage: StagePlan, entered_by: str, asked: tuple[str, str | None], who: People) -> StagePlan:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from psycopg.types.json import Jsonb
-from sqlalchemy import text
-
-from include.approvals import routing as asking
+from include.approvals import routing
 from include.approvals.people import People, people
-from include.approvals.policy import Matrix, Routing, Unroutable
-from include.cases import store
+from include.approvals.policy import Matrix, Routing
 from include.cases.model import StepResult, Work
 from include.domain.purchase_approval.content import contents
 from include.domain.purchase_approval.facts import facts, matrix
@@ -19,35 +15,13 @@ from include.domain.purchase_approval.facts import facts, matrix
 
 def route(work: Work, known: Matrix | None = None) -> StepResult:
     """Write each request's routing and the digest of what its approvers will be shown."""
-    result = StepResult()
-    rows, events = [], {}
-    for case_id, content in contents(work.connection, work.case_ids).items():
-        try:
-            routing = routed(content.request, known or matrix(), people())
-        except Unroutable as error:
-            result.quarantine[case_id] = [asking.unroutable(error)]
-            continue
-        rows.append(
-            {
-                "case_id": case_id,
-                "policy": routing.policy,
-                "routing": routing.as_json(),
-                "digest": content.digest,
-                "approved_by": asking.by_rule(routing),
-            }
-        )
-        events[case_id] = asking.told(routing, content.digest)
-    work.connection.execute(
-        text("""
-            update purchase_requests r set policy = v.policy, routing = v.routing, digest = v.digest,
-                                           approved_by = v.approved_by, updated_at = now()
-            from jsonb_to_recordset(:rows) as v(case_id bigint, policy text, routing jsonb, digest text,
-                                                approved_by text)
-            where r.case_id = v.case_id"""),
-        {"rows": Jsonb(rows)},
+    found = contents(work.connection, work.case_ids)
+    return routing.route_requests(
+        work.connection,
+        "purchase_requests",
+        {case_id: content.digest for case_id, content in found.items()},
+        lambda case_id: routed(found[case_id].request, known or matrix(), people()),
     )
-    store.record_each(work.connection, "routed", events)
-    return result
 
 
 def routed(request: Mapping[str, Any], known: Matrix, who: People) -> Routing:
@@ -57,4 +31,4 @@ def routed(request: Mapping[str, Any], known: Matrix, who: People) -> Routing:
     :raises Unroutable: when the matrix cannot say.
     """
     told = facts(request, request["routed_amount"])
-    return asking.routed(known, told, request["requester"], request["entered_by"], who)
+    return routing.routed(known, told, request["requester"], request["entered_by"], who)

@@ -15,9 +15,10 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine, text
 
+from include.approvals.forms import FormRefused, given, store, who_asks
 from include.approvals.people import people
 from include.domain.stock_count.rules import may_count
-from include.intake.imports import ImportResult, import_rows
+from include.intake.imports import ImportResult
 from include.stock.warehouse import warehouse
 
 SOURCE = "stock-form"
@@ -26,10 +27,6 @@ FIELDS = {
     "unit": "unit", "note": "note", "title": "title", "description": "title",
 }  # fmt: skip
 """Column of what was pasted -> field of a request's line; `title` is for people, and goes nowhere."""
-
-
-class EntryRefused(ValueError):
-    """The count cannot be taken; the message says what to write."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +50,23 @@ def submit(
 
     :param form: `sheet` or `location`, `lines` (CSV or JSON), `counted_at`, `counter`, `note`.
     :param account: name of the Airflow account that typed it.
-    :raises EntryRefused: when sheet, place, moment or lines cannot be taken, or they may not count there.
+    :raises FormRefused: when sheet, place, moment or lines cannot be taken, or they may not count there.
     """
     with engine.connect() as connection:
         made = entry(connection, form, account=account, form_id=form_id)
-    return made, import_rows(engine, SOURCE, orjson.dumps(made.document).decode() + "\n", actor)
+    return made, store(engine, SOURCE, made.document, actor)
 
 
 def entry(connection: Connection, form: Mapping[str, Any], *, account: str, form_id: str) -> Entry:
     """Return the form as a delivery's document; see `submit`."""
-    typed_by = people().by_airflow(None, account)
-    counter = _given(form.get("counter")) or (typed_by.id if typed_by and not typed_by.shared else None)
-    if counter is None:
-        raise EntryRefused(f"the account {account!r} is no one person's: choose who counted in the form")
-    number = _given(form.get("sheet"))
-    open_lines, location = _sheet(connection, number) if number else (None, _given(form.get("location")))
+    counter, entered_by = who_asks(account, form.get("counter"), role="who counted")
+    number = given(form.get("sheet"))
+    open_lines, location = _sheet(connection, number) if number else (None, given(form.get("location")))
     if location is None:
-        raise EntryRefused("write the sheet's number, or, for a count without a sheet, the location")
+        raise FormRefused("write the sheet's number, or, for a count without a sheet, the location")
     declared = warehouse().locations.get(location)
     if declared is None or not may_count(people().by_id.get(counter), declared):
-        raise EntryRefused(
+        raise FormRefused(
             f"{people().name(counter)} may not post at {location}; its keeper and its users may count there"
         )
     moment = _moment(form.get("counted_at"))
@@ -81,18 +75,18 @@ def entry(connection: Connection, form: Mapping[str, Any], *, account: str, form
         "id": form_id,
         "kind": "count",
         "requester": counter,
-        "entered_by": typed_by.id if typed_by else account,
+        "entered_by": entered_by,
         "location": location,
         "sheet": number,
-        "reason": _given(form.get("note")) or (f"count sheet {number}" if number else None),
+        "reason": given(form.get("note")) or (f"count sheet {number}" if number else None),
         "occurred_at": moment.isoformat(),
         "lines": lines,
     }
-    given = {(line["item"], line.get("lot", "")) for line in lines}
+    entered = {(line["item"], line.get("lot", "")) for line in lines}
     return Entry(
         {name: value for name, value in document.items() if value is not None},
-        [_called(*line) for line in sorted((open_lines or set()) - given)],
-        [_called(*line) for line in sorted(given - _listed(connection, number))] if number else [],
+        [_called(*line) for line in sorted((open_lines or set()) - entered)],
+        [_called(*line) for line in sorted(entered - _listed(connection, number))] if number else [],
     )
 
 
@@ -101,7 +95,7 @@ def read_lines(pasted: str) -> list[dict[str, str]]:
 
     A line without a count and without a note is one that is not counted yet, as on a sheet of which a part is done.
 
-    :raises EntryRefused: naming the line that cannot be read, or the place that is in it twice.
+    :raises FormRefused: naming the line that cannot be read, or the place that is in it twice.
     """
     rows = _json(pasted) if pasted.lstrip().startswith("[") else _csv(pasted)
     lines: list[dict[str, str]] = []
@@ -112,16 +106,16 @@ def read_lines(pasted: str) -> list[dict[str, str]]:
         if not line.keys() & {"quantity", "note"}:
             continue
         if "item" not in line or "quantity" not in line:
-            raise EntryRefused(f"line {number} needs item and counted; where nothing is there, write 0")
+            raise FormRefused(f"line {number} needs item and counted; where nothing is there, write 0")
         key = (line["item"], line.get("lot", ""))
         if key in seen:
-            raise EntryRefused(
+            raise FormRefused(
                 f"{_called(*key)} stands in lines {seen[key]} and {number}: write once all that is there of it"
             )
         seen[key] = number
         lines.append(line)
     if not lines:
-        raise EntryRefused("nothing is counted: paste lines with item and counted, below a header line")
+        raise FormRefused("nothing is counted: paste lines with item and counted, below a header line")
     return lines
 
 
@@ -133,27 +127,27 @@ def _csv(pasted: str) -> Iterable[dict[str, str]]:
         names = [_column(name) for name in next(reader, [])]
         for cells in reader:
             if len(cells) > len(names):
-                raise EntryRefused(f"line {reader.line_num} has more values than the header has names")
+                raise FormRefused(f"line {reader.line_num} has more values than the header has names")
             yield {name: _plain(cell) for name, cell in zip(names, cells, strict=False)}
     except csv.Error as error:
-        raise EntryRefused(f"line {reader.line_num} is not CSV: {error}") from None
+        raise FormRefused(f"line {reader.line_num} is not CSV: {error}") from None
 
 
 def _json(pasted: str) -> Iterable[dict[str, str]]:
     try:
         rows = orjson.loads(pasted)
     except orjson.JSONDecodeError as error:
-        raise EntryRefused(f"the lines are not JSON: {error}") from None
+        raise FormRefused(f"the lines are not JSON: {error}") from None
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or any(isinstance(value, dict | list | float) for value in row.values()):
-            raise EntryRefused(f'line {number}: write {{"item": "BOLT-8", "counted": "12.5"}}, fractions in quotes')
+            raise FormRefused(f'line {number}: write {{"item": "BOLT-8", "counted": "12.5"}}, fractions in quotes')
         yield {_column(name): "" if value is None else str(value).strip() for name, value in row.items()}
 
 
 def _column(name: str) -> str:
     column = name.strip().casefold()
     if column not in FIELDS:
-        raise EntryRefused(f"there is no column {name.strip()!r}; write some of: {', '.join(FIELDS)}")
+        raise FormRefused(f"there is no column {name.strip()!r}; write some of: {', '.join(FIELDS)}")
     return column
 
 
@@ -172,9 +166,9 @@ def _sheet(connection: Connection, number: str) -> tuple[set[tuple[str, str]], s
         {"number": number},
     ).all()
     if not rows:
-        raise EntryRefused(f"there is no count sheet {number}; its number stands in the mail that it came with")
+        raise FormRefused(f"there is no count sheet {number}; its number stands in the mail that it came with")
     if rows[0].sheet in ("finished", "rejected"):
-        raise EntryRefused(f"the count sheet {number} is closed; count again without a sheet, by location")
+        raise FormRefused(f"the count sheet {number} is closed; count again without a sheet, by location")
     return {(row.item, row.lot) for row in rows if row.state == "open"}, rows[0].location
 
 
@@ -184,22 +178,18 @@ def _listed(connection: Connection, number: str) -> set[tuple[str, str]]:
 
 
 def _moment(value: Any) -> datetime:
-    written = _given(value)
+    written = given(value)
     if written is None:
-        raise EntryRefused("write when it was counted: the books are compared with as of that moment")
+        raise FormRefused("write when it was counted: the books are compared with as of that moment")
     try:
         found = datetime.fromisoformat(written)
     except ValueError:
-        raise EntryRefused(f"{written!r} is no moment; write it as 2026-01-31T14:30") from None
+        raise FormRefused(f"{written!r} is no moment; write it as 2026-01-31T14:30") from None
     found = found if found.tzinfo else found.replace(tzinfo=warehouse().zone)
     if found > datetime.now(UTC):
-        raise EntryRefused(f"{written} is still to come; write when it was counted")
+        raise FormRefused(f"{written} is still to come; write when it was counted")
     return found
 
 
 def _called(item: str, lot: str) -> str:
     return f"{item} lot {lot}" if lot else item
-
-
-def _given(value: Any) -> str | None:
-    return str(value).strip() or None if value is not None else None

@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
-from include.approvals import routing as asking
+from include.approvals import routing
 from include.approvals.people import people
-from include.approvals.policy import Matrix, Unroutable
-from include.cases import store
+from include.approvals.policy import Matrix, Routing
 from include.cases.model import StepResult, Work
 from include.domain.stock_request.content import contents
 from include.domain.stock_request.facts import facts, matrix
@@ -23,8 +21,8 @@ from include.domain.stock_request.kinds import kinds
 from include.domain.stock_request.read_request import posted
 from include.stock.valuation import unit_costs
 
-BY_FEED = f"{asking.BY_RULE}feed"
-BY_HANDOFF = f"{asking.BY_RULE}handoff"
+BY_FEED = f"{routing.BY_RULE}feed"
+BY_HANDOFF = f"{routing.BY_RULE}handoff"
 TOGETHER = timedelta(days=7)
 """Adjustments and write-offs of one person at one location within it are decided on by their sum."""
 
@@ -60,45 +58,22 @@ _BEFORE = """
 
 def route(work: Work, known: Matrix | None = None) -> StepResult:
     """Write what each request is worth, its routing, and the digest of what its approvers will be shown."""
-    connection, result = work.connection, StepResult()
+    connection = work.connection
     requests = _valued(connection, sorted(set(work.case_ids) - posted(connection, work.case_ids)))
     asked = {row["case_id"]: row for row in requests if row["requester"] is not None}
-    rows = [
-        {"case_id": row["case_id"], "approved_by": BY_FEED if row["feed"] else BY_HANDOFF}
-        for row in requests
-        if row["case_id"] not in asked
-    ]
-    events = {}
-    for case_id, content in contents(connection, list(asked)).items():
-        request = asked[case_id]
-        try:
-            routing = asking.routed(
-                known or matrix(), facts(request), request["requester"], request["entered_by"], people()
-            )
-        except Unroutable as error:
-            result.quarantine[case_id] = [asking.unroutable(error)]
-            continue
-        rows.append(
-            {
-                "case_id": case_id,
-                "policy": routing.policy,
-                "routing": routing.as_json(),
-                "digest": content.digest,
-                "approved_by": asking.by_rule(routing),
-            }
-        )
-        events[case_id] = asking.told(routing, content.digest)
     connection.execute(
         text("""
-            update stock_requests r set policy = v.policy, routing = v.routing, digest = v.digest,
-                                        approved_by = v.approved_by, updated_at = now()
-            from jsonb_to_recordset(:rows) as v(case_id bigint, policy text, routing jsonb, digest text,
-                                                approved_by text)
-            where r.case_id = v.case_id"""),
-        {"rows": Jsonb(rows)},
+            update stock_requests set approved_by = case when feed then :feed else :handoff end, updated_at = now()
+            where case_id = any(:ids)"""),
+        {"ids": [row["case_id"] for row in requests if not row["requester"]], "feed": BY_FEED, "handoff": BY_HANDOFF},
     )
-    store.record_each(connection, "routed", events)
-    return result
+
+    def ask(case_id: int) -> Routing:
+        told = asked[case_id]
+        return routing.routed(known or matrix(), facts(told), told["requester"], told["entered_by"], people())
+
+    digests = {case_id: content.digest for case_id, content in contents(connection, list(asked)).items()}
+    return routing.route_requests(connection, "stock_requests", digests, ask)
 
 
 def _valued(connection: Connection, ids: Sequence[int]) -> list[Mapping[str, Any]]:
@@ -113,6 +88,6 @@ def _valued(connection: Connection, ids: Sequence[int]) -> list[Mapping[str, Any
     }
     found = [dict(row) for row in connection.execute(text(_VALUE), values).mappings()]
     some = [row["case_id"] for row in found if row["kind"] in ("adjustment", "write_off") and row["requester"]]
-    together = {"ids": some, "by_rule": f"{asking.BY_RULE}%", "window": TOGETHER}
+    together = {"ids": some, "by_rule": f"{routing.BY_RULE}%", "window": TOGETHER}
     before = {row.case_id: row.value for row in connection.execute(text(_BEFORE), together)}
     return [{**row, "routed_value": row["value"] + before.get(row["case_id"], 0)} for row in found]

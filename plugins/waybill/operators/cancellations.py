@@ -11,7 +11,7 @@ from include.data.database import engine
 from include.domain.purchase_approval.cancel import CancelRefused, NotTaken, cancel, tell
 from include.environment import current
 from include.integrations.systems import Mode
-from waybill.operators.quarantine import triggered_by
+from waybill.operators.forms import triggered_by
 from waybill.systems import closing_provider
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from include.approvals.forms import FormRefused
 from include.data.database import authored, engine
 from include.domain.stock_count import entry, plan
 from include.domain.stock_count.classes import classify_until
 from include.domain.stock_count.discard import DiscardRefused, discard
 from include.intake.files import ImportRefused
 from include.stock.warehouse import warehouse
-from waybill.operators.purchases import account_of
-from waybill.operators.quarantine import triggered_by
+from waybill.operators.forms import account_of, ensure_stored, triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -90,12 +90,9 @@ class EnterCountOperator(BaseOperator):
                 form_id=context["run_id"],
                 actor=triggered_by(context),
             )
-        except (entry.EntryRefused, ImportRefused) as error:
+        except (FormRefused, ImportRefused) as error:
             raise AirflowFailException(str(error)) from None
-        for line in result.told:
-            self.log.warning("%s", line)
-        if result.unreadable or result.conflicts:
-            raise AirflowFailException("the count was not stored; the lines above say why")
+        ensure_stored(result)
         for place in made.found:
             self.log.warning("%s is not on the sheet; it is counted all the same", place)
         for place in made.missing:

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.approvals import delegations
 from include.data.database import authored, engine
-from waybill.operators.quarantine import triggered_by
+from waybill.operators.forms import triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -13,7 +13,7 @@ from include.domain.stock_difference.find import LedgerBroken, reconcile
 from include.environment import current
 from include.integrations.http import SystemTrouble, Unavailable, UnknownOutcome
 from include.integrations.systems import Mode
-from waybill.operators.quarantine import triggered_by
+from waybill.operators.forms import triggered_by
 from waybill.systems import closing_provider
 
 if TYPE_CHECKING:

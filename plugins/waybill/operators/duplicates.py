@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.data.database import authored, engine
 from include.data.matching import decisions
-from waybill.operators.quarantine import triggered_by
+from waybill.operators.forms import triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

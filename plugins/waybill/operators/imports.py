@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.data.database import engine
 from include.intake.files import ImportRefused
 from include.intake.imports import ImportResult, import_rows
-from waybill.operators.quarantine import triggered_by
+from waybill.operators.forms import triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -13,17 +13,13 @@ from include.cases import store
 from include.cases.store import Selection
 from include.contracts.registry import contract
 from include.data.database import engine
+from waybill.operators.forms import triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 SHOWN = 50
 """Cases that a dry run lists in the log; the counts are of all."""
-
-
-def triggered_by(context: Context) -> str:
-    """Return the author for what a person does by triggering a run."""
-    return f"user:{getattr(context['dag_run'], 'triggering_user_name', None) or 'airflow'}"
 
 
 class QuarantineOperator(BaseOperator):

@@ -15,7 +15,7 @@ from include.data.database import authored, engine
 from include.domain.replenishment.plan import plan
 from include.domain.replenishment.rules import import_rules
 from include.intake.files import ImportRefused
-from waybill.operators.quarantine import triggered_by
+from waybill.operators.forms import triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

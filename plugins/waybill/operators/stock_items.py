@@ -11,8 +11,8 @@ from include.data.database import authored, engine
 from include.intake.files import ImportRefused, opened
 from include.stock.master_data import import_items
 from include.stock.warehouse import sync
+from waybill.operators.forms import triggered_by
 from waybill.operators.imports import file_or_rows
-from waybill.operators.quarantine import triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.data.database import authored, engine
 from include.stock.periods import NotClosable, close
 from include.stock.valuation import value
-from waybill.operators.quarantine import triggered_by
+from waybill.operators.forms import triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

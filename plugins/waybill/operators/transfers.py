@@ -10,8 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.approvals.people import people
 from include.data.database import authored, engine
 from include.domain.stock_request.transfers import CloseRefused, close_short
-from waybill.operators.purchases import account_of
-from waybill.operators.quarantine import triggered_by
+from waybill.operators.forms import account_of, triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

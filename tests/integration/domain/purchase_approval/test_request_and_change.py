@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 
 from include.approvals import rounds
 from include.approvals.decisions import Refused
-from include.domain.purchase_approval import explain
+from include.approvals.forms import FormRefused
+from include.domain.purchase_approval import entry, explain
 from include.domain.purchase_approval.change import ChangeRefused, change
-from include.domain.purchase_approval.request import FormRefused, submit
 from tests.support.purchases import (
     LINE,
     add,
@@ -52,7 +52,7 @@ def _prepared(engine: Engine) -> None:
 
 
 def typed(engine: Engine, account: str = "anna.schmidt", form_id: str = "manual__1", **form: Any) -> Any:
-    return submit(engine, {**FORM, **form}, account=account, form_id=form_id, actor=f"user:{account}")
+    return entry.FORM.submit(engine, {**FORM, **form}, account=account, form_id=form_id, actor=f"user:{account}")
 
 
 def changed(engine: Engine, case_id: int, account: str = "anna.schmidt", **changes: Any) -> list[str]:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from include.approvals.forms import FormRefused
 from include.cases import store
 from include.domain.stock_count.discard import DiscardRefused, discard
-from include.domain.stock_count.entry import EntryRefused, entry
+from include.domain.stock_count.entry import entry
 from include.monitoring.stock_exceptions import find
 from tests.support import stock as requests
 from tests.support.counts import claim, enter, sheet, take, work
@@ -177,11 +178,11 @@ def test_whoever_may_not_post_there_counts_nothing(engine: Engine) -> None:
     work(engine)
     assert state(engine, case)[0] == "waiting"
     assert [mail["to"] for mail in _mails(engine)] == ["olaf.winter@nordlicht.example"]
-    with pytest.raises(EntryRefused, match="Jonas Braun may not post at MAIN"):
+    with pytest.raises(FormRefused, match="Jonas Braun may not post at MAIN"):
         enter(engine, number, "item,counted\nBOLT-8,100\n", account="jonas.braun")
-    with pytest.raises(EntryRefused, match="no one person's"):
+    with pytest.raises(FormRefused, match="no one person's"):
         enter(engine, number, "item,counted\nBOLT-8,100\n", account="admin")
-    with pytest.raises(EntryRefused, match="Jonas Braun may not post at MAIN"):
+    with pytest.raises(FormRefused, match="Jonas Braun may not post at MAIN"):
         enter(engine, number, "item,counted\nBOLT-8,100\n", account="admin", counter="jonas.braun")
 
 
@@ -196,10 +197,10 @@ def test_a_count_is_refused_that_cannot_be_of_the_sheet(engine: Engine) -> None:
         ({"counted_at": "yesterday"}, "no moment"),
         ({"counted_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}, "still to come"),
     ):
-        with pytest.raises(EntryRefused, match=told):
+        with pytest.raises(FormRefused, match=told):
             enter(engine, **{"number": number, "lines": lines, **form})
     discard(engine, number, reason="not needed", account="lena.hoffmann", actor="user:lena.hoffmann")
-    with pytest.raises(EntryRefused, match="is closed"):
+    with pytest.raises(FormRefused, match="is closed"):
         enter(engine, number, lines)
     assert state(engine, case)[0] == "rejected"
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from include.approvals import rounds
 from include.approvals.decisions import Refused
 from include.data.database import authored
-from include.domain.stock_request.entry import submit
+from include.domain.stock_request.entry import FORM
 from include.stock.valuation import value
 from tests.support.stock import answer, approved, of, prepare, reasons, release, request, state, stock, work
 from tests.support.work import change, rows
@@ -131,7 +131,7 @@ def test_the_cost_of_now_counts_before_the_standard_cost(desk: Engine) -> None:
 def test_a_form_goes_the_same_way_once(desk: Engine) -> None:
     form = {"kind": "issue", "from": "MAIN", "item": "BOLT-8", "quantity": "2"}
     for _ in range(2):
-        submit(desk, form, account="olaf.winter", form_id="run-1", actor="user:olaf.winter")
+        FORM.submit(desk, form, account="olaf.winter", form_id="run-1", actor="user:olaf.winter")
     (case,) = rows(desk, "select id from cases")
     work(desk, until="approve")
     assert of(desk, case["id"], "source, requester, kind, approved_by") == {

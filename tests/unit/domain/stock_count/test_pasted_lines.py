@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from include.domain.stock_count.entry import EntryRefused, read_lines
+from include.approvals.forms import FormRefused
+from include.domain.stock_count.entry import read_lines
 
 
 def test_the_file_that_came_with_the_sheet_is_read() -> None:
@@ -56,5 +57,5 @@ def test_json_is_read() -> None:
     ],
 )
 def test_what_cannot_be_read_is_told(pasted: str, told: str) -> None:
-    with pytest.raises(EntryRefused, match=told):
+    with pytest.raises(FormRefused, match=told):
         read_lines(pasted)

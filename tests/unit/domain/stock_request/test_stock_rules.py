@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from include.approvals.forms import FormRefused
 from include.approvals.people import people
 from include.approvals.policy import Matrix, Routing
 from include.approvals.routing import routed
 from include.contracts.registry import contract
-from include.domain.stock_request.entry import FormRefused, document
+from include.domain.stock_request.entry import FORM
 from include.domain.stock_request.expectations import LINE_RULES, REQUEST_RULES, may_post
 from include.domain.stock_request.facts import FILE, facts, matrix, matrix_problems
 from include.domain.stock_request.feeds import Feed
@@ -184,7 +185,7 @@ def test_a_feed_takes_each_row_once_and_leaves_out_what_is_no_goods() -> None:
 
 def test_a_form_is_its_accounts_request() -> None:
     form = {"kind": "issue", "from": "MAIN", "to": None, "item": " BOLT-8 ", "quantity": "2", "unit": "", "reason": " "}
-    assert document(form, "lena.hoffmann", "run-1") == {
+    assert FORM.document(form, "lena.hoffmann", "run-1") == {
         "id": "run-1",
         "requester": "lena.hoffmann",
         "entered_by": "lena.hoffmann",
@@ -192,8 +193,8 @@ def test_a_form_is_its_accounts_request() -> None:
         "from": "MAIN",
         "lines": [{"item": "BOLT-8", "quantity": "2"}],
     }
-    assert document({**form, "requester": "olaf.winter"}, "admin", "r")["entered_by"] == "admin"
+    assert FORM.document({**form, "requester": "olaf.winter"}, "admin", "r")["entered_by"] == "admin"
     with pytest.raises(FormRefused, match="choose the requester"):
-        document(form, "admin", "r")
+        FORM.document(form, "admin", "r")
     with pytest.raises(FormRefused, match="nothing to move"):
-        document({"kind": "issue", "unit": "box"}, "lena.hoffmann", "r")
+        FORM.document({"kind": "issue", "unit": "box"}, "lena.hoffmann", "r")
