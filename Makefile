@@ -1,5 +1,7 @@
 # Everything a person does with Waybill on one machine. `make` alone lists it.
 SHELL := /bin/sh
+# Where it is set, as in many images, each of the many processes would compile all libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 # The first Python that the lock covers; name another one with `make PYTHON=... demo`.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \

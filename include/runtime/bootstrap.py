@@ -96,7 +96,8 @@ def install(repository: Path) -> None:
             "uv could not be installed: is there a network, and a proxy set if one is needed?",
         )
     sys.stderr.write("Installing what requirements.lock lists into .venv (1.3 GB; a few minutes the first time)\n")
-    uv = [str(folder / "bin" / "uv"), "pip", "sync", "--require-hashes", "--quiet", "--python", str(python)]
+    uv = [str(folder / "bin" / "uv"), "pip", "sync", "--require-hashes", "--compile-bytecode", "--quiet"]
+    uv += ["--python", str(python)]
     if has_system_certificates():
         uv.append("--system-certs")
     run(

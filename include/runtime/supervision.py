@@ -48,7 +48,7 @@ def airflow_programs() -> list[Program]:
         Program("api-server", [*airflow, "api-server"], priority=10),
         # Tasks are forked from the scheduler, so it is the one to load heavy libraries.
         Program("scheduler", [*airflow, "scheduler", "--skip-serve-logs"], {"WAYBILL_PRELOAD": preload}),
-        # DAG files are read in forks of the processor, thirty of them when it starts.
+        # DAG files are read in forks of the processor, each file in one.
         Program("dag-processor", [*airflow, "dag-processor"], {"WAYBILL_PRELOAD": preload}),
         Program("triggerer", [*airflow, "triggerer", "--skip-serve-logs"]),
     ]

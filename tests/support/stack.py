@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from include.data.database import connect
 from include.intake.sender import Sender, parcel
 from include.runtime import health, local
 from include.runtime.environment import Home
+from tests.support.folders import temporary_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,7 +129,7 @@ class Waybill:
 
 def start_waybill(**more: str) -> Waybill:
     """Start a Waybill of its own in an empty folder, on a free port."""
-    folder = Path(tempfile.mkdtemp(prefix="waybill-e2e-"))
+    folder = temporary_folder("waybill-e2e-")
     port = free_port()
     waybill = Waybill(Home(folder, port), {"WAYBILL_HOME": str(folder), "WAYBILL_PORT": str(port), **more})
     try:

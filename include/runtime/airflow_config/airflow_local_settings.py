@@ -1,9 +1,10 @@
 """Airflow imports this when it starts: the scheduler clears up after one that was killed, and loads heavy libraries
 
-once, for tasks fork from it; so does the DAG processor. It changes no setting and sets no policy; without
-WAYBILL_PRELOAD it does nothing.
+once, for tasks fork from it; the DAG processor loads what DAG files import, for each is read in a fork. It changes no
+setting and sets no policy; without WAYBILL_PRELOAD it does nothing.
 """
 
+import gc
 import importlib
 import logging
 import os
@@ -58,14 +59,24 @@ PACKAGES = (
     "waybill.operators",
 )
 SINGLE = ("include.data.database", "include.data.frames", "include.intake.imports", "waybill.dags", "waybill.systems")
+# Of these, what DAG files import: each of them is read in a fork of the DAG processor.
+OF_DAGS = ("include.domain", "waybill.operators")
 
 
 def _preload() -> None:
-    for name in MODULES:
-        _load(name)
-    if os.environ["WAYBILL_PRELOAD"] != "libraries":
-        for name in (*_modules(PACKAGES), *SINGLE):
+    gc.disable()  # nothing that is loaded here is ever garbage
+    try:
+        if "dag-processor" in sys.argv:
+            for name in (*_modules(OF_DAGS), "airflow.providers.standard.operators.hitl", "waybill.forms"):
+                _load(name, warm=False)
+            return
+        for name in MODULES:
             _load(name)
+        if os.environ["WAYBILL_PRELOAD"] != "libraries":
+            for name in (*_modules(PACKAGES), *SINGLE):
+                _load(name)
+    finally:
+        gc.enable()
 
 
 def _modules(packages: tuple[str, ...]) -> Iterator[str]:
@@ -76,11 +87,12 @@ def _modules(packages: tuple[str, ...]) -> Iterator[str]:
             yield found.name
 
 
-def _load(name: str) -> None:
-    """Import a module; one whose first use is slow has a `preload()` that pays for it."""
+def _load(name: str, *, warm: bool = True) -> None:
+    """Import a module; one whose first use is slow has a `preload()` that pays for it, where it is to be used."""
     try:
         module = importlib.import_module(name)
-        getattr(module, "preload", lambda: None)()
+        if warm:
+            getattr(module, "preload", lambda: None)()
     except Exception:
         # A task that needs it will fail with the same error, where a person sees it.
         logging.getLogger(__name__).warning("could not load %s ahead", name, exc_info=True)
