@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 import pandas as pd
-import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from sqlalchemy import Connection
 
 from include.approvals.people import people
 from include.data.frames import read_frame
+from include.monitoring.plots import svg
 
 if TYPE_CHECKING:
     from include.monitoring.stock_exceptions import Finding
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 TREND = timedelta(days=30)
 MOST_LISTED = 200
 """Rows of one kind on the page; the table `stock_exceptions` has them all."""
-INK = "#7f8794"
-"""A grey that is read on light and on dark ground."""
 
 _STOCK = """
     select b.location, sum(b.quantity * coalesce(v.unit_cost, i.standard_cost, 0)) as value, count(*) as places,
@@ -75,7 +73,7 @@ def _by_owner(found: Sequence[Finding]) -> Markup | None:
             y=alt.Y("owner:N", title=None, sort="-x"),
         )
     )
-    return _svg(chart.properties(width=320), "What each has to look at")
+    return svg(chart.properties(width=320), "What each has to look at")
 
 
 def _over_time(trend: pd.DataFrame, titles: Mapping[str, str]) -> Markup | None:
@@ -95,7 +93,7 @@ def _over_time(trend: pd.DataFrame, titles: Mapping[str, str]) -> Markup | None:
             color=alt.Color("what:N", title=None),
         )
     )
-    return _svg(chart.properties(width=420, height=180), "Exceptions by day and kind")
+    return svg(chart.properties(width=420, height=180), "Exceptions by day and kind")
 
 
 def _where(stock: pd.DataFrame) -> Markup | None:
@@ -107,22 +105,7 @@ def _where(stock: pd.DataFrame) -> Markup | None:
         .mark_bar()
         .encode(x=alt.X("value:Q", title="value at cost"), y=alt.Y("location:N", title=None, sort="-x"))
     )
-    return _svg(chart.properties(width=320), "Value of the stock by place")
-
-
-def _svg(chart: alt.Chart, label: str) -> Markup:
-    """The plot as SVG that can be read aloud; what it says stands in the tables as well."""
-    themed = (
-        chart.properties(title=label)
-        .configure(background="transparent")
-        .configure_title(color=INK, anchor="start")
-        .configure_axis(labelColor=INK, titleColor=INK, gridOpacity=0.2)
-        .configure_legend(labelColor=INK, labelLimit=300)
-        .configure_view(stroke=None)
-    )
-    specification: dict[str, Any] = themed.to_dict()
-    drawn: str = vl_convert.vegalite_to_svg(specification)
-    return Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))  # noqa: S704 - drawn here
+    return svg(chart.properties(width=320), "Value of the stock by place")
 
 
 @cache

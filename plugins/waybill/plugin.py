@@ -21,14 +21,15 @@ class WaybillPlugin(AirflowPlugin):
     deadline_references = [RunMade]  # noqa: RUF012 - Airflow's base class declares it so
 
     if _is_api_server():
-        from waybill import alert_pages, approval_guard, data_docs, intake, slack_actions, stock_pages  # noqa: PLC0415
+        from waybill import approval_guard, data_docs, intake, slack_actions, stock_pages  # noqa: PLC0415
+        from waybill.pages import app as pages  # noqa: PLC0415
 
         fastapi_apps = [
             intake.fastapi_app(),
-            alert_pages.FASTAPI_APP,
+            pages.FASTAPI_APP,
             data_docs.FASTAPI_APP,
             slack_actions.fastapi_app(),
             stock_pages.FASTAPI_APP,
         ]
         fastapi_root_middlewares = [approval_guard.MIDDLEWARE]
-        external_views = [data_docs.EXTERNAL_VIEW, stock_pages.EXTERNAL_VIEW]
+        external_views = [*pages.EXTERNAL_VIEWS, data_docs.EXTERNAL_VIEW, stock_pages.EXTERNAL_VIEW]

@@ -1,0 +1,1 @@
+"""The ops pages inside Airflow's UI: they show what `include.monitoring` reads, and carry out what ops clicks."""

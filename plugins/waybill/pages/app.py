@@ -1,0 +1,39 @@
+"""The app that Airflow's API server mounts, and the entries of its navigation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+
+from waybill.pages import alerts, board
+from waybill.pages.rendering import FOLDER, PREFIX, TABS
+
+app = FastAPI(title="Waybill", docs_url=None, redoc_url=None, openapi_url=None)
+for _part in (board, alerts):
+    app.include_router(_part.router)
+app.mount("/static", StaticFiles(directory=FOLDER / "static"))
+
+
+@app.get("/")
+def first() -> RedirectResponse:
+    """Lead to the board."""
+    return RedirectResponse(f"{PREFIX}/board")
+
+
+FASTAPI_APP: dict[str, Any] = {"app": app, "url_prefix": PREFIX, "name": "Waybill"}
+"""For `AirflowPlugin.fastapi_apps`."""
+
+EXTERNAL_VIEWS: list[dict[str, Any]] = [
+    {
+        "name": "Waybill" if path == "board" else name,
+        "href": f"{PREFIX}/{path}",
+        "destination": "nav",
+        "url_route": f"waybill-{path}",
+        **({"nav_top_level": True} if path == "board" else {"category": "browse"}),
+    }
+    for path, name in TABS.items()
+]
+"""For `AirflowPlugin.external_views`: each is shown in a frame inside Airflow's own pages."""

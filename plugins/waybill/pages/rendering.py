@@ -1,0 +1,113 @@
+"""How a page is made of its template: the frame that all pages have, and headers that let nothing in from outside."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from include.approvals.people import people
+from include.contracts.registry import contract, load_teams
+from include.environment import base_url, current
+from waybill.pages.visitor import Visitor, sealed, unsealed
+
+PREFIX = "/waybill"
+FOLDER = Path(__file__).parent
+TABS = {
+    "board": "Board",
+}
+"""Path of a page below `PREFIX` -> its name in the navigation."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "private, no-store",
+}
+
+
+def page(
+    template: str, visitor: Visitor, *, tab: str, said: str | None = None, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """Return a page.
+
+    :param tab: the path of the tab that it belongs to.
+    :param said: what `redirect` put into the address.
+    """
+    body = (
+        _templates()
+        .get_template(template)
+        .render(visitor=visitor, tab=tab, said=unsealed(said), environment=current(), **values)
+    )
+    return HTMLResponse(body, status_code=status, headers=HEADERS)
+
+
+def redirect(path: str, message: str) -> RedirectResponse:
+    """Lead to a page after an action, and say there what was done.
+
+    :param path: below `PREFIX`, with its own parameters.
+    """
+    join = "&" if "?" in path else "?"
+    return RedirectResponse(f"{PREFIX}/{path}{join}said={sealed(message)}", status_code=303)
+
+
+def ago(moment: datetime | None) -> str:
+    """A moment of the past for people: `3 h`, `2 d`."""
+    if moment is None:
+        return ""
+    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def when(moment: datetime | None) -> str:
+    """A moment for people, in UTC as in Airflow's own pages."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else ""
+
+
+def owner_name(owner: str) -> str:
+    """The name of a person or a team."""
+    team = _teams().get(owner)
+    return team.name if team else people().name(owner)
+
+
+def workflow_title(workflow: str) -> str:
+    """The title of a workflow; its id where no contract has it any more."""
+    try:
+        return contract(workflow).title
+    except KeyError:
+        return workflow
+
+
+def run_link(dag_id: str, run_id: str) -> str:
+    """The address of a run in Airflow."""
+    return f"{base_url()}/dags/{dag_id}/runs/{run_id}"
+
+
+_teams = cache(load_teams)
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ago": ago,
+        "when": when,
+        "owner": owner_name,
+        "workflow": workflow_title,
+        "number": "{:,}".format,
+    }
+    environment.globals |= {"tabs": TABS, "prefix": PREFIX, "run_link": run_link}
+    return environment

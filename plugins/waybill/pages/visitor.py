@@ -1,0 +1,89 @@
+"""Who looks at a page, and what they may do: Airflow's own login and roles, and a token against forged requests.
+
+Whoever is logged in sees; whoever has the rights of Airflow's role Op acts. Forms carry a token that is bound to the
+visitor, so that no other site can have a browser send one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.configuration import conf
+from fastapi import Depends, Form, HTTPException
+from itsdangerous import BadData, URLSafeTimedSerializer
+
+TOKEN_LASTS = 12 * 3600  # seconds; a page may stay open for a shift
+MESSAGE_LASTS = 60  # seconds
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody who is logged in to Airflow.
+
+    :param name: of the account.
+    :param acts: whether they may change anything; they also see personal data in clear.
+    :param token: for the forms of the page.
+    """
+
+    name: str
+    acts: bool
+    token: str
+
+    @property
+    def actor(self) -> str:
+        """The author of what they do, as events have it."""
+        return f"user:{self.name}"
+
+
+def visitor(user: GetUserDep) -> Visitor:
+    """Return who asks for a page."""
+    return Visitor(user.get_name(), _acts(user), _signer("form").dumps(str(user.get_id())))
+
+
+def acting(user: GetUserDep, token: Annotated[str, Form()] = "") -> Visitor:
+    """Return who submits a form.
+
+    :raises HTTPException: 403 for whoever may only look, and for a form that none of our pages made for them.
+    """
+    if not _acts(user):
+        raise HTTPException(403, "your role may look, and not change anything; ask somebody with the role Op")
+    try:
+        whose = _signer("form").loads(token, max_age=TOKEN_LASTS)
+    except BadData:
+        raise HTTPException(403, "this form is too old or not ours: load the page again, and repeat it") from None
+    if whose != str(user.get_id()):
+        raise HTTPException(403, "this form was made for somebody else: load the page again, and repeat it")
+    return visitor(user)
+
+
+Looking = Annotated[Visitor, Depends(visitor)]
+"""For the parameter of a page."""
+Acting = Annotated[Visitor, Depends(acting)]
+"""For the parameter of an action; its form needs the field `token`."""
+
+
+def sealed(message: str) -> str:
+    """Return a message to be shown on the next page, such that nobody else can have one shown there."""
+    return _signer("message").dumps(message)
+
+
+def unsealed(message: str | None) -> str | None:
+    """Return what `sealed` was given, for as long as the next page takes to load."""
+    try:
+        return str(_signer("message").loads(message, max_age=MESSAGE_LASTS)) if message else None
+    except BadData:
+        return None
+
+
+def _acts(user: GetUserDep) -> bool:
+    """Whether they have what tells Airflow's role Op from its role User, with any auth manager."""
+    return bool(get_auth_manager().is_authorized_pool(method="PUT", user=user))
+
+
+@cache
+def _signer(purpose: str) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(conf.get_mandatory_value("api", "secret_key"), salt=f"waybill {purpose}")

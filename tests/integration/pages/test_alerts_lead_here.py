@@ -1,0 +1,37 @@
+"""The pages that an alert's links lead to: for people who are logged in, without personal data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from include.cases.model import Reason
+from include.monitoring.alerts import Alerts
+from include.monitoring.look import look
+from include.monitoring.messages import Kind
+from tests.integration.monitoring.test_alerts import set_aside
+
+pytestmark = pytest.mark.airflow
+
+
+def test_the_cases_of_an_alert_are_listed_with_codes_and_without_messages(engine: Engine, log_in: Any) -> None:
+    ids = set_aside(engine, 2, Reason("email.invalid", "jane@example.com cannot exist"))
+    look(Alerts(engine))
+    seen = log_in("viewer").text("/alerts/1")
+    assert all(f"<td>{case_id}</td>" in seen for case_id in ids)
+    assert "email.invalid" in seen
+    assert "jane" not in seen
+    assert log_in("viewer").get("/alerts/99").status_code == 404
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_runbook_can_be_read(log_in: Any, kind: Kind) -> None:
+    assert "What it means" in log_in("viewer").text(f"/runbooks/{kind}")
+
+
+def test_nothing_is_shown_to_who_is_not_logged_in_and_no_other_file(log_in: Any) -> None:
+    for path in ("/alerts/1", "/runbooks/task_failed"):
+        assert log_in(None).get(path).status_code == 401
+    assert log_in("viewer").get("/runbooks/..%2Falerts").status_code in (404, 422)

@@ -1,0 +1,52 @@
+"""The board: every workflow's open cases by step, its books, and who may look at them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from include.cases.model import Reason
+from tests.integration.monitoring.test_alerts import set_aside
+from tests.support.work import change, receive
+
+pytestmark = pytest.mark.airflow
+
+
+def test_every_workflow_is_shown_with_what_is_open_by_step(engine: Engine, log_in: Any) -> None:
+    set_aside(engine, 2, Reason("email.invalid", "jane@example.com cannot exist"))
+    receive(engine, 3, workflow="purchase_approval")
+    seen = log_in("viewer").text("/board")
+    assert "Every piece of work is accounted for" in seen
+    assert "received 2 = finished 0 + rejected 0 + waiting 0 + set aside 2 + in progress 0" in seen
+    assert "received 3 = finished 0 + rejected 0 + waiting 0 + set aside 0 + in progress 3" in seen
+    assert "jane" not in seen
+    assert 'aria-label="In the last 24 hours 3 came in and 0 ended"' in seen
+
+
+def test_a_case_that_is_lost_is_told_in_red(engine: Engine, log_in: Any) -> None:
+    receive(engine, 1)
+    change(engine, "set session_replication_role = replica; delete from events; delete from cases")
+    seen = log_in("viewer").text("/board")
+    assert "Work is missing" in seen
+    assert "1 missing" in seen
+
+
+def test_the_environment_cannot_be_taken_for_another(
+    engine: Engine, log_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYBILL_ENVIRONMENT", "staging")
+    assert "STAGING · nothing is sent (capture)" in log_in("viewer").text("/board")
+    monkeypatch.setenv("WAYBILL_ENVIRONMENT", "production")
+    assert "PRODUCTION · effects are sent" in log_in("viewer").text("/board")
+
+
+def test_a_stranger_sees_nothing(log_in: Any) -> None:
+    assert log_in(None).get("/board").status_code == 401
+
+
+def test_nothing_on_a_page_comes_from_elsewhere_or_runs_in_it(log_in: Any) -> None:
+    answer = log_in("viewer").get("/board")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "<script>" not in answer.text
