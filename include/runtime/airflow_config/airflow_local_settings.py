@@ -59,6 +59,18 @@ PACKAGES = (
     "waybill.operators",
 )
 SINGLE = ("include.data.database", "include.data.frames", "include.intake.imports", "waybill.dags", "waybill.systems")
+# Declarations and rules in YAML that nearly every task asks for; reading them takes half a second.
+DECLARATIONS = (
+    "include.contracts.registry:contracts",
+    "include.approvals.people:people",
+    "include.intake.sources:sources",
+    "include.stock.warehouse:warehouse",
+    "include.domain.purchasing:purchasing",
+    "include.domain.purchase_approval.facts:matrix",
+    "include.domain.stock_request.facts:matrix",
+    "include.domain.stock_request.feeds:feeds",
+    "include.domain.stock_request.kinds:kinds",
+)
 # Of these, what DAG files import: each of them is read in a fork of the DAG processor.
 OF_DAGS = ("include.domain", "waybill.operators")
 
@@ -69,12 +81,14 @@ def _preload() -> None:
         if "dag-processor" in sys.argv:
             for name in (*_modules(OF_DAGS), "airflow.providers.standard.operators.hitl", "waybill.forms"):
                 _load(name, warm=False)
+            _read(DECLARATIONS)
             return
         for name in MODULES:
             _load(name)
         if os.environ["WAYBILL_PRELOAD"] != "libraries":
             for name in (*_modules(PACKAGES), *SINGLE):
                 _load(name)
+            _read(DECLARATIONS)
     finally:
         gc.enable()
 
@@ -96,6 +110,17 @@ def _load(name: str, *, warm: bool = True) -> None:
     except Exception:
         # A task that needs it will fail with the same error, where a person sees it.
         logging.getLogger(__name__).warning("could not load %s ahead", name, exc_info=True)
+
+
+def _read(readers: tuple[str, ...]) -> None:
+    """Have each reader read its file now; it keeps what it read for the forks."""
+    for place in readers:
+        module, _, reader = place.partition(":")
+        try:
+            getattr(importlib.import_module(module), reader)()
+        except Exception:
+            # The same as above: whoever needs it says what is wrong with the file.
+            logging.getLogger(__name__).warning("could not read %s ahead", place, exc_info=True)
 
 
 def _end_orphans() -> None:

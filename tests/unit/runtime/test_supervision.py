@@ -58,7 +58,9 @@ def test_what_is_loaded_ahead_can_be_imported() -> None:
     code = (
         "import sys; sys.path.insert(0, 'include/runtime/airflow_config')\n"
         "import airflow_local_settings as settings, importlib\n"
-        "[importlib.import_module(name) for name in settings.MODULES]"
+        "[importlib.import_module(name) for name in settings.MODULES]\n"
+        "for module, _, reader in (place.partition(':') for place in settings.DECLARATIONS):\n"
+        "    getattr(importlib.import_module(module), reader)()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
