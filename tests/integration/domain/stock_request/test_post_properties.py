@@ -71,8 +71,9 @@ class World:
         with authored(self.engine, actor="system:test") as connection:
             connection.execute(
                 text("""
-                    insert into stock_requests (case_id, number, source, kind, origin, destination, occurred_at)
-                    select c.id, 'N-' || c.id, d.source, :kind, :origin, :destination, now()
+                    insert into stock_requests (case_id, number, source, kind, origin, destination, occurred_at,
+                                                approved_by)
+                    select c.id, 'N-' || c.id, d.source, :kind, :origin, :destination, now(), 'rule:test'
                     from cases c join deliveries d on d.id = c.delivery_id where c.id = :id"""),
                 {"id": case, "kind": kind, "origin": ends[0], "destination": ends[1]},
             )
