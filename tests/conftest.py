@@ -15,7 +15,8 @@ from include.data.database import connect, migrate
 from tests.support.folders import temporary_folder
 
 E2E = "tests/e2e/"
-RUNNING = f"{E2E}running/"
+SHARED = (f"{E2E}running/", f"{E2E}faults/", "tests/integration/integrations/test_tryton")
+"""Files that share a running Waybill, or a Tryton."""
 APART = 20
 """Files of other tests between two that run a whole Airflow."""
 # Durability is not what most tests look at, and `fsync` is most of what a database costs them.
@@ -24,7 +25,7 @@ _numbers = itertools.count()
 
 
 class TogetherInAFile(LoadFileScheduling):  # type: ignore[misc]
-    """Gives a worker a whole file, and one worker all files that look at the same running Waybill."""
+    """Gives a worker a whole file, and one worker all files that share something."""
 
     def _split_scope(self, nodeid: str) -> str:
         return _part(nodeid)
@@ -48,9 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _part(nodeid: str) -> str:
-    """The file of a test; one name for all files that look at the same running Waybill."""
+    """The file of a test; for files that share something that takes long to start, one name for all of them."""
     file = nodeid.split("::", 1)[0]
-    return RUNNING if file.startswith(RUNNING) else file
+    return next((shared for shared in SHARED if file.startswith(shared)), file)
 
 
 @pytest.fixture(scope="session")

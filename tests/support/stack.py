@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from sqlalchemy import Engine, text
 
 from include.data.database import connect
 from include.intake.sender import Sender, parcel
 from include.runtime import health, local
 from include.runtime.environment import Home
+from include.runtime.supervision import leftovers
 from tests.support.folders import temporary_folder
 
 ROOT = Path(__file__).parents[2]
@@ -141,11 +144,15 @@ def start_waybill(**more: str) -> Waybill:
 
 
 def stop_waybill(waybill: Waybill) -> None:
-    """Stop it, and remove its folder."""
+    """End it at once, and remove its folder; how it stops when it is asked to is a test of its own."""
     if os.environ.get("WAYBILL_KEEP"):
         print(f"kept: {waybill.home.path}")
         return
     if hasattr(waybill, "engine"):
         waybill.engine.dispose()
+    supervisor_first = sorted(leftovers(waybill.home), key=lambda process: process.create_time())
+    for process in supervisor_first:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
     waybill.command("down", check=False)
     shutil.rmtree(waybill.home.path, ignore_errors=True)

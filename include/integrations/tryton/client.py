@@ -36,7 +36,8 @@ MOST_WARNINGS = 5  # warnings of one call that are answered, one after another
 
 _WARNING_KIND = re.compile(r"^[0-9a-f]{32}\.")
 _FOR_A_MOMENT = re.compile(
-    r"must be unique|serialize access|deadlock|lock timeout|already exists|that don.t exist", re.IGNORECASE
+    r"must be unique|serialize access|deadlock|lock timeout|already exists|that don.t exist|you can ?not call",
+    re.IGNORECASE,
 )
 """Refusals that come of somebody else's doing the same at the same time; Tryton has no code for them."""
 

@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -339,11 +340,8 @@ def test_many_at_once_make_one_record_a_key(server: Server, number: str) -> None
             time.sleep(0.3)
         erp.close()
 
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     assert not [one for one in outcomes if isinstance(one, Failed) and one.permanent], outcomes
     erp = server.provider()
     sent(erp, supplier(number), *(supplier(f"{number}-{w}-{n}") for w in range(4) for n in range(4)))
@@ -365,11 +363,8 @@ def test_two_receipts_at_once_do_not_take_each_other_s_goods(server: Server, num
             assert isinstance(outcome, Failed), outcome
             assert not outcome.permanent, outcome
 
-    threads = [threading.Thread(target=bring, args=(one,)) for one in receipts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(receipts)) as pool:
+        list(pool.map(bring, receipts))
     assert server.rows(RECEIVED, f"PO-{number}") == [(1, 9.0)]
     for one in receipts:
         assert server.rows(SHIPMENTS, one.payload["key"]) == [("done",)]

@@ -181,8 +181,11 @@ begin
         raise exception 'movement %: its item or a place is unknown, or its lot or quantity does not suit the item',
             wrong.key using errcode = 'check_violation', constraint = 'a_movement_fits_its_item';
     end if;
-    perform hold_stock(array_agg(item), array_agg(location), array_agg(lot)) from (
-        select item, source as location, lot from written union select item, destination, lot from written) w;
+    -- inside of post_stock they are held already
+    if coalesce(current_setting('waybill.stock_held', true), '') = '' then
+        perform hold_stock(array_agg(item), array_agg(location), array_agg(lot)) from (
+            select item, source as location, lot from written union select item, destination, lot from written) w;
+    end if;
     update stock_balances b set quantity = b.quantity + c.change from (
         select item, location, lot, sum(change) as change from (
             select item, source as location, lot, -quantity as change from written
@@ -209,12 +212,14 @@ declare
 begin
     perform hold_stock_period();
     perform hold_stock(items || items, sources || destinations, lots || lots);
+    perform set_config('waybill.stock_held', 'yes', true);
     insert into stock_movements (key, kind, item, lot, source, destination, quantity, unit_cost, moved_at, case_id,
                                  line, reverses)
     select * from unnest(keys, kinds, items, lots, sources, destinations, quantities, unit_costs, moments, case_ids,
                          lines, reversed) as v(key) order by v.key
     on conflict (key) do nothing;
     get diagnostics posted = row_count;
+    perform set_config('waybill.stock_held', '', true);
     return posted;
 end $$;
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +15,7 @@ from include.runtime import embedded_postgres
 from include.runtime.supervision import Supervisor
 from tests.support.faults import eventually, holds, kill_program
 from tests.support.mix import KnownMix, known_mix
-from tests.support.stack import Waybill, start_waybill, stop_waybill
+from tests.support.stack import Waybill
 from tests.support.storing import Storing
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -24,14 +23,6 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 STEPS = contract("lead_to_client").step_ids
 OURS = "(select id from cases where created_at >= :since and workflow = 'lead_to_client')"
 ABOUT = f"(select distinct contact_id::text from leads where case_id in {OURS} and contact_id is not null)"
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Waybill]:
-    """A Waybill that these tests may break."""
-    running = start_waybill()
-    yield running
-    stop_waybill(running)
 
 
 @pytest.fixture

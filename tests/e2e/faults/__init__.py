@@ -1,0 +1,1 @@
+"""Tests that kill parts of one running Waybill in mid-work."""
