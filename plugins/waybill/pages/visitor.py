@@ -1,7 +1,7 @@
 """Who looks at a page, and what they may do: Airflow's own login and roles, and a token against forged requests.
 
-Whoever is logged in sees; whoever has the rights of Airflow's role Op acts. Forms carry a token that is bound to the
-visitor, so that no other site can have a browser send one.
+Whoever is logged in sees; whoever has the rights of Airflow's role Op acts; whoever is asked, decides. Forms carry a
+token that is bound to the visitor, so that no other site can have a browser send one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ MESSAGE_LASTS = 60  # seconds
 class Visitor:
     """Somebody who is logged in to Airflow.
 
+    :param id: of the account, as the auth manager counts; a name or a number.
     :param name: of the account.
     :param acts: whether they may change anything; they also see personal data in clear.
     :param token: for the forms of the page.
     """
 
+    id: str
     name: str
     acts: bool
     token: str
@@ -41,16 +43,15 @@ class Visitor:
 
 def visitor(user: GetUserDep) -> Visitor:
     """Return who asks for a page."""
-    return Visitor(user.get_name(), _acts(user), _signer("form").dumps(str(user.get_id())))
+    account = str(user.get_id())
+    return Visitor(account, user.get_name(), _acts(user), _signer("form").dumps(account))
 
 
-def acting(user: GetUserDep, token: Annotated[str, Form()] = "") -> Visitor:
-    """Return who submits a form.
+def submitting(user: GetUserDep, token: Annotated[str, Form()] = "") -> Visitor:
+    """Return who submits a form, whatever their role; whether it is theirs to do is the action's to check.
 
-    :raises HTTPException: 403 for whoever may only look, and for a form that none of our pages made for them.
+    :raises HTTPException: 403 for a form that none of our pages made for them.
     """
-    if not _acts(user):
-        raise HTTPException(403, "your role may look, and not change anything; ask somebody with the role Op")
     try:
         whose = _signer("form").loads(token, max_age=TOKEN_LASTS)
     except BadData:
@@ -60,10 +61,22 @@ def acting(user: GetUserDep, token: Annotated[str, Form()] = "") -> Visitor:
     return visitor(user)
 
 
+def acting(user: GetUserDep, token: Annotated[str, Form()] = "") -> Visitor:
+    """Return who submits a form of those that change anything for everybody.
+
+    :raises HTTPException: 403 for whoever may only look, and as `submitting`.
+    """
+    if not _acts(user):
+        raise HTTPException(403, "your role may look, and not change anything; ask somebody with the role Op")
+    return submitting(user, token)
+
+
 Looking = Annotated[Visitor, Depends(visitor)]
 """For the parameter of a page."""
 Acting = Annotated[Visitor, Depends(acting)]
 """For the parameter of an action; its form needs the field `token`."""
+Submitting = Annotated[Visitor, Depends(submitting)]
+"""For an action that is not a matter of role, such as an answer of whoever is asked; its form needs `token` as well."""
 
 
 def sealed(message: str) -> str:
