@@ -13,11 +13,12 @@ from html import escape as html_escape
 from typing import Any
 from urllib.parse import quote
 
+from include.monitoring.wording import Wording, cases_in_words, effects_in_words, step_in_words, such_as
+
 LONGEST_HEADER = 150
 """Characters that Slack takes in a header block (docs.slack.dev, Block Kit reference)."""
 LONGEST_SECTION = 3_000
 """Characters that Slack takes in a section's text."""
-MOST_EXAMPLES = 5
 MOST_REASONS = 8
 
 
@@ -89,15 +90,6 @@ class Message:
     text: str
     html: str
     blocks: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class _Wording:
-    headline: str
-    broke: str
-    touches: str
-    heals: str
-    do: str
 
 
 @dataclass(frozen=True)
@@ -199,26 +191,9 @@ def _often(alert: Alert) -> str:
     return f"{alert.count} times, {first:%Y-%m-%d %H:%M} to {until} UTC."
 
 
-def _cases(count: int) -> str:
-    return "1 case" if count == 1 else f"{count:,} cases"
-
-
-def _effects(count: int) -> str:
-    return "1 effect" if count == 1 else f"{count:,} effects"
-
-
-def _such_as(numbers: Numbers) -> str:
-    ids = list(numbers.examples)[:MOST_EXAMPLES]
-    return f", such as case {', '.join(map(str, ids))}" if ids else ""
-
-
-def _step(names: Names) -> str:
-    return f"step “{names.step}”" if names.step else "a step"
-
-
 def _held(numbers: Numbers, workflow: str) -> str:
     if numbers.cases:
-        return f"{_cases(numbers.cases)} of {workflow} that the run was working on{_such_as(numbers)}."
+        return f"{cases_in_words(numbers.cases)} of {workflow} that the run was working on{such_as(numbers.examples)}."
     return f"No case: the run held none of {workflow}."
 
 
@@ -228,14 +203,14 @@ _COMES_BACK = (
 )
 
 
-def _task_failed(alert: Alert, numbers: Numbers, names: Names) -> _Wording:
+def _task_failed(alert: Alert, numbers: Numbers, names: Names) -> Wording:
     facts = alert.facts
     tries = int(facts.get("try_number", 0))
     after = f" after {tries} tries" if tries > 1 else ""
     place = f" at {facts['where']}" if facts.get("where") else ""
     error = alert.cause or "no error was reported; its process was probably killed"
-    return _Wording(
-        f"{names.workflow}: {_step(names)} failed",
+    return Wording(
+        f"{names.workflow}: {step_in_words(names.step)} failed",
         f"The task {facts.get('task_id')} of {facts.get('dag_id')} failed{after}: {error}{place}.",
         _held(numbers, names.workflow),
         _COMES_BACK if numbers.cases else "The next run tries again; this run stays failed.",
@@ -243,13 +218,13 @@ def _task_failed(alert: Alert, numbers: Numbers, names: Names) -> _Wording:
     )
 
 
-def _run_failed(alert: Alert, numbers: Numbers, names: Names) -> _Wording:
+def _run_failed(alert: Alert, numbers: Numbers, names: Names) -> Wording:
     why = {
         "task_failure": "one of its tasks failed",
         "timed_out": "it took longer than it may",
         "all_tasks_deadlocked": "its tasks wait for each other",
     }.get(alert.cause, alert.cause or "Airflow gave no reason")
-    return _Wording(
+    return Wording(
         f"{names.workflow}: a run failed",
         f"The run {alert.facts.get('run_id')} of {alert.facts.get('dag_id')} failed: {why}.",
         _held(numbers, names.workflow),
@@ -258,7 +233,7 @@ def _run_failed(alert: Alert, numbers: Numbers, names: Names) -> _Wording:
     )
 
 
-def _deadline_missed(alert: Alert, numbers: Numbers, names: Names) -> _Wording:
+def _deadline_missed(alert: Alert, numbers: Numbers, names: Names) -> Wording:
     dag_id, run_id = alert.facts.get("dag_id"), alert.facts.get("run_id")
     due = f" (due {str(alert.facts['deadline'])[:16].replace('T', ' ')} UTC)" if alert.facts.get("deadline") else ""
     what, broke, heals, do = {
@@ -289,57 +264,57 @@ def _deadline_missed(alert: Alert, numbers: Numbers, names: Names) -> _Wording:
             "See which task it is at. A system that is away holds a run up; clear a task that hangs.",
         ),
     )
-    return _Wording(f"{names.workflow}: {what}", broke, _held(numbers, names.workflow), heals, do)
+    return Wording(f"{names.workflow}: {what}", broke, _held(numbers, names.workflow), heals, do)
 
 
-def _cases_quarantined(alert: Alert, numbers: Numbers, names: Names) -> _Wording:
+def _cases_quarantined(alert: Alert, numbers: Numbers, names: Names) -> Wording:
     reasons = sorted(numbers.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
     shown = ", ".join(f"{code} {count:,}" for code, count in reasons[:MOST_REASONS])
     more = f" and {len(reasons) - MOST_REASONS} more" if len(reasons) > MOST_REASONS else ""
     done = numbers.cases - numbers.remaining
     runs = "" if alert.count == 1 else f" by {alert.count} groups of runs"
-    return _Wording(
-        f"{names.workflow}: {_cases(numbers.cases)} set aside at {_step(names)}",
+    return Wording(
+        f"{names.workflow}: {cases_in_words(numbers.cases)} set aside at {step_in_words(names.step)}",
         f"Cases could not go on{runs}: {shown or 'the reasons are on the cases'}{more}.",
-        f"{_cases(numbers.remaining)} still set aside{_such_as(numbers)}"
-        + (f"; {_cases(done)} dealt with." if done else "."),
+        f"{cases_in_words(numbers.remaining)} still set aside{such_as(numbers.examples)}"
+        + (f"; {cases_in_words(done)} dealt with." if done else "."),
         "No: each case waits for a person. All other cases went on.",
         "Correct and release them, or discard them with a reason. Many with one reason: the source's form has changed.",
     )
 
 
-def _effects_dead(alert: Alert, numbers: Numbers, names: Names) -> _Wording:
-    return _Wording(
-        f"{names.workflow}: {_effects(numbers.effects)} given up ({alert.cause})",
+def _effects_dead(alert: Alert, numbers: Numbers, names: Names) -> Wording:
+    return Wording(
+        f"{names.workflow}: {effects_in_words(numbers.effects)} given up ({alert.cause})",
         f"{alert.facts.get('system')} refused {alert.facts.get('operation')}, or failed it for three days.",
-        f"{_effects(numbers.effects)} for {_cases(numbers.cases)}{_such_as(numbers)}.",
+        f"{effects_in_words(numbers.effects)} for {cases_in_words(numbers.cases)}{such_as(numbers.examples)}.",
         "No: an effect that is given up is not tried again by itself.",
         "Read the error at the case, mend it there or in the system, then release the case: it is then tried again.",
     )
 
 
-def _system_down(alert: Alert, numbers: Numbers, _names: Names) -> _Wording:
+def _system_down(alert: Alert, numbers: Numbers, _names: Names) -> Wording:
     workflows = ", ".join(alert.facts.get("workflows", [])) or "no workflow"
-    return _Wording(
+    return Wording(
         f"The system {alert.cause} does not answer",
         f"Nothing has reached {alert.cause} lately, in {alert.facts.get('attempts', 3)} tries and more.",
-        f"{_effects(numbers.effects)} for {_cases(numbers.cases)} of {workflows}{_such_as(numbers)}.",
+        f"{effects_in_words(numbers.effects)} for {cases_in_words(numbers.cases)} of {workflows}{such_as(numbers.examples)}.",
         "Yes, once it is back: effects are tried again for three days, each once. Only the steps that need it wait.",
         "Check the system's own status page, and the connection's address and credentials in Airflow.",
     )
 
 
-def _something(alert: Alert, numbers: Numbers, names: Names) -> _Wording:
-    return _Wording(
+def _something(alert: Alert, numbers: Numbers, names: Names) -> Wording:
+    return Wording(
         f"{names.workflow}: {alert.kind.replace('_', ' ')}",
         alert.cause or "No cause was given.",
-        f"{_cases(numbers.cases)}{_such_as(numbers)}.",
+        f"{cases_in_words(numbers.cases)}{such_as(numbers.examples)}.",
         "Unknown.",
         "Open the run and read its log.",
     )
 
 
-_WORDINGS: dict[str, Callable[[Alert, Numbers, Names], _Wording]] = {
+_WORDINGS: dict[str, Callable[[Alert, Numbers, Names], Wording]] = {
     Kind.TASK_FAILED: _task_failed,
     Kind.RUN_FAILED: _run_failed,
     Kind.CASES_QUARANTINED: _cases_quarantined,
