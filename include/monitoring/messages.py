@@ -298,7 +298,8 @@ def _system_down(alert: Alert, numbers: Numbers, _names: Names) -> Wording:
     return Wording(
         f"The system {alert.cause} does not answer",
         f"Nothing has reached {alert.cause} lately, in {alert.facts.get('attempts', 3)} tries and more.",
-        f"{effects_in_words(numbers.effects)} for {cases_in_words(numbers.cases)} of {workflows}{such_as(numbers.examples)}.",
+        f"{effects_in_words(numbers.effects)} for {cases_in_words(numbers.cases)} of {workflows}"
+        f"{such_as(numbers.examples)}.",
         "Yes, once it is back: effects are tried again for three days, each once. Only the steps that need it wait.",
         "Check the system's own status page, and the connection's address and credentials in Airflow.",
     )
