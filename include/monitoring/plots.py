@@ -50,6 +50,20 @@ def flow(came: tuple[int, ...], went: tuple[int, ...]) -> Markup:
     return _drawn(chart, f"In the last {len(came)} hours {sum(came)} came in and {sum(went)} ended")
 
 
+@lru_cache(maxsize=64)
+def share(days: tuple[str, ...], shares: tuple[float, ...], label: str) -> Markup:
+    """Return a plot of a share, 0 to 1, day by day."""
+    chart = (
+        alt.Chart(pd.DataFrame({"day": days, "share": shares}), width=300, height=90)
+        .mark_line(point=True, color=CAME)
+        .encode(
+            x=alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", tickCount=4)),
+            y=alt.Y("share:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=3)),
+        )
+    )
+    return svg(chart, label)
+
+
 def _drawn(chart: alt.Chart | alt.LayerChart, label: str) -> Markup:
     specification: dict[str, Any] = chart.to_dict()
     drawn: str = vl_convert.vegalite_to_svg(specification)

@@ -1,0 +1,138 @@
+"""How the work went lately: what stopped it, by step and cause, and which share of it passed the checks.
+
+It only reads, by the index of events by kind; what Airflow knows of its own runs is asked of Airflow.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from statistics import median
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from include.contracts.registry import contracts
+
+WEEKS = timedelta(weeks=4)
+"""How far back the page looks."""
+
+# Trouble of runs and systems is kept as alerts; a case that was set aside tells its reasons in its event.
+_ALERTS = """
+    select workflow, step, kind, cause, sum(count)::bigint as times, max(last_at) as last_at,
+           bool_or(state = 'open') as open
+    from alerts where last_at >= :since and kind <> 'cases_quarantined' group by 1, 2, 3, 4
+    order by times desc, last_at desc limit :most"""
+_SET_ASIDE = """
+    select workflow, stage as step, r ->> 'code' as code, count(*) as times, max(at) as last_at
+    from events, jsonb_array_elements(detail -> 'reasons') as r
+    where workflow = any(:workflows) and kind = 'quarantined' and at >= :since
+    group by 1, 2, 3 order by times desc, last_at desc limit :most"""
+_BY_DAY = """
+    select workflow, cast(at as date) as day, count(*) as cases from events
+    where workflow = any(:workflows) and kind = 'quarantined' and at >= :since group by 1, 2"""
+_CAME = """
+    select workflow, cast(created_at as date) as day, count(*) as cases from cases
+    where workflow = any(:workflows) and created_at >= :since group by 1, 2"""
+MOST = 50
+"""Rows of a table."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong at one step for one cause.
+
+    :param cause: an error's type or a system for alerts; a reason code for cases that were set aside.
+    :param open: whether it still lasts.
+    """
+
+    workflow: str
+    step: str | None
+    kind: str
+    cause: str
+    times: int
+    last_at: datetime
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How many cases of a day came in, and how often one was set aside."""
+
+    workflow: str
+    day: date
+    came: int
+    set_aside: int
+
+
+def troubles(connection: Connection, since: datetime) -> list[Trouble]:
+    """Return what alerted since then, the most frequent first."""
+    rows = connection.execute(text(_ALERTS), {"since": since, "most": MOST})
+    return [Trouble(row.workflow, row.step, row.kind, row.cause, row.times, row.last_at, row.open) for row in rows]
+
+
+def set_aside(connection: Connection, since: datetime) -> list[Trouble]:
+    """Return why cases were set aside since then, the most frequent reason first."""
+    rows = connection.execute(text(_SET_ASIDE), {"since": since, "most": MOST, "workflows": list(contracts())})
+    return [Trouble(row.workflow, row.step, "set aside", row.code, row.times, row.last_at) for row in rows]
+
+
+def quality(connection: Connection, since: datetime) -> Mapping[str, Sequence[Quality]]:
+    """Return for each workflow its days since then, oldest first; a day on which nothing happened is not there."""
+    values = {"since": since, "workflows": list(contracts())}
+    came = {(row.workflow, row.day): row.cases for row in connection.execute(text(_CAME), values)}
+    aside = {(row.workflow, row.day): row.cases for row in connection.execute(text(_BY_DAY), values)}
+    found: dict[str, list[Quality]] = defaultdict(list)
+    for workflow, day in sorted(came.keys() | aside.keys()):
+        key = (workflow, day)
+        found[workflow].append(Quality(workflow, day, came.get(key, 0), aside.get(key, 0)))
+    return found
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """How the latest runs of one DAG went; times in seconds, None where no run has come so far.
+
+    :param queued: the median time between a run's being made and its start; `took` the median of start to end, and
+        `longest` the longest of these.
+    """
+
+    dag_id: str
+    runs: int
+    failed: int
+    queued: float | None
+    took: float | None
+    longest: float | None
+
+
+def run_figures(runs: Iterable[Mapping[str, Any]]) -> list[RunFigures]:
+    """Return figures of runs as Airflow's API gives them, by DAG, the one with the most failures first."""
+    by_dag: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for run in runs:
+        by_dag[run["dag_id"]].append(run)
+    figures = []
+    for dag_id, its in by_dag.items():
+        queued = _seconds(its, "queued_at", "start_date")
+        took = _seconds(its, "start_date", "end_date")
+        figures.append(
+            RunFigures(
+                dag_id,
+                len(its),
+                sum(run["state"] == "failed" for run in its),
+                median(queued) if queued else None,
+                median(took) if took else None,
+                max(took, default=None),
+            )
+        )
+    return sorted(figures, key=lambda each: (-each.failed, -each.runs, each.dag_id))
+
+
+def _seconds(runs: Iterable[Mapping[str, Any]], since: str, until: str) -> list[float]:
+    moments = [(run.get(since), run.get(until)) for run in runs]
+    return [
+        (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+        for start, end in moments
+        if start and end
+    ]

@@ -1,0 +1,43 @@
+"""What Airflow says of itself, asked over its public API as the visitor: nobody sees more here than there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from fastapi import Request
+
+from include.environment import base_url
+
+TIMEOUT = 5.0  # seconds
+RUNS = 100
+"""Latest runs that are looked at."""
+LATEST = f"/api/v2/dags/~/dagRuns?order_by=-run_after&limit={RUNS}"
+COOKIE = "_token"
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """What it answered.
+
+    :param trouble: why it did not; everything else is empty then.
+    """
+
+    import_errors: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    trouble: str | None = None
+
+
+def ask(request: Request) -> Airflow:
+    """Ask for the DAG files that cannot be read, and for the latest runs."""
+    token = request.cookies.get(COOKIE) or request.headers.get("authorization", "").removeprefix("Bearer ")
+    try:
+        with httpx.Client(
+            base_url=base_url(), timeout=TIMEOUT, headers={"Authorization": f"Bearer {token}"}
+        ) as airflow:
+            errors = airflow.get("/api/v2/importErrors").raise_for_status().json()["import_errors"]
+            runs = airflow.get(LATEST).raise_for_status().json()["dag_runs"]
+    except (httpx.HTTPError, KeyError, ValueError) as error:
+        return Airflow(trouble=type(error).__name__)
+    return Airflow(errors, runs)

@@ -1,0 +1,45 @@
+"""The page of health: what stops the work, how runs go, and which share of it passes the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+
+from include.data.database import engine
+from include.monitoring import health
+from include.monitoring.plots import share
+from waybill.pages import airflow_api
+from waybill.pages.rendering import page, workflow_title
+from waybill.pages.visitor import Looking
+
+router = APIRouter()
+
+
+@router.get("/health")
+def show(request: Request, visitor: Looking) -> HTMLResponse:
+    """Show it."""
+    since = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - health.WEEKS
+    with engine().connect() as connection:
+        troubles = health.troubles(connection, since)
+        set_aside = health.set_aside(connection, since)
+        quality = health.quality(connection, since)
+    airflow = airflow_api.ask(request)
+    return page(
+        "health.html", visitor, tab="health", since=since, troubles=troubles, set_aside=set_aside, airflow=airflow,
+        runs=health.run_figures(airflow.runs), quality=_plots(quality), most=health.MOST,
+    )  # fmt: skip
+
+
+def _plots(quality: Mapping[str, Sequence[health.Quality]]) -> list[Markup]:
+    """A plot for each workflow to which cases came."""
+    plots = []
+    for workflow, days in quality.items():
+        some = [day for day in days if day.came]
+        if some:
+            passed = tuple(max(0.0, 1 - day.set_aside / day.came) for day in some)
+            plots.append(share(tuple(day.day.isoformat() for day in some), passed, workflow_title(workflow)))
+    return plots
