@@ -339,44 +339,69 @@ def waits(state: str, requester: str, undecided: Sequence[str], known: People) -
 
 
 def waiting(
-    connection: Connection, workflow: str | None = None, person: str | None = None, now: datetime | None = None
+    connection: Connection,
+    workflow: str | None = None,
+    person: str | None = None,
+    now: datetime | None = None,
+    *,
+    late: bool = False,
+    after: tuple[datetime, int] | None = None,
+    limit: int | None = None,
 ) -> list[Waiting]:
     """Return the rounds that wait for somebody, longest first.
 
     :param person: only rounds in which this person can act now, as a stand-in too.
+    :param late: only rounds that are past their due time.
+    :param after: `since` and id of the round after which a further page begins.
     """
     now = now or clock_of(connection)
     known = people()
     persons = [] if person is None else [person, *stood_in_for(connection, person, now)]
+    after_since, after_id = after or (None, None)
     rows = connection.execute(
         text(f"""
             with asked as materialized (
                 select r.id, r.case_id, r.workflow, r.number, r.state, r.title, r.requester, r.digest,
-                       s.number as stage, s.id as stage_id, s.opened_at, s.due_at
+                       s.number as stage, s.id as stage_id, s.due_at, coalesce(question.at, s.opened_at) as since
                 from approval_rounds r
                 join cases c on c.id = r.case_id and c.state not in ('finished', 'rejected')
                 join approval_stages s on s.round_id = r.id and s.state = 'open'
+                left join lateral (
+                    select max(d.at) as at from approval_decisions d
+                    where d.round_id = r.id and d.answer = 'ask' and r.state = 'asked') question on r.state = 'asked'
                 where r.state in ('open', 'asked')
                   and (cast(:workflow as text) is null or r.workflow = :workflow)
+                  and (not :late or s.due_at < :now)
                   and (cast(:person as text) is null
                        or r.state = 'asked' and r.requester = :person
                        or r.state = 'open' and r.requester <> :person and s.id in (
-                              select stage_id from approval_seats where person = any(:persons)))
+                              select seat.stage_id from approval_seats seat
+                              where seat.person = any(:persons) and not exists (
+                                  select from approval_decisions d
+                                  where d.stage_id = seat.stage_id and d.answer in ('approve', 'reject')
+                                    and (seat.person in (d.seat, d.person) or d.person = :person))))
+                  and (cast(:after_id as bigint) is null
+                       or (coalesce(question.at, s.opened_at), r.id) > (:after_since, :after_id))
+                order by since, r.id limit :limit
             ), undecided as (
                 select seat.stage_id, array_agg(seat.person order by {_FIRST}) as persons
                 from asked join approval_seats seat using (stage_id)
                 left join approval_decisions d on d.stage_id = seat.stage_id and d.answer in ('approve', 'reject')
                                               and seat.person in (d.seat, d.person)
                 where d.id is null group by seat.stage_id
-            ), questions as (
-                select d.round_id, max(d.at) as at from asked join approval_decisions d on d.round_id = asked.id
-                where asked.state = 'asked' and d.answer = 'ask' group by d.round_id
             )
-            select asked.*, undecided.persons, coalesce(questions.at, asked.opened_at) as since
-            from asked left join undecided using (stage_id) left join questions on questions.round_id = asked.id
-            where cast(:person as text) is null or asked.state = 'asked' or undecided.persons && :persons
+            select asked.*, undecided.persons from asked left join undecided using (stage_id)
             order by since, asked.id"""),
-        {"workflow": workflow, "person": person, "persons": persons},
+        {
+            "workflow": workflow,
+            "person": person,
+            "persons": persons,
+            "now": now,
+            "late": late,
+            "after_since": after_since,
+            "after_id": after_id,
+            "limit": limit,
+        },
     )
     found = []
     for row in rows:
