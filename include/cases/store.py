@@ -294,30 +294,41 @@ def release(
     corrections: Mapping[str, Any] | None = None,
     run: str = "",
 ) -> int:
-    """Send quarantined cases through the workflow again, from its first step.
+    """Send quarantined cases through the workflow again, in a transaction of its own; see `release_within`."""
+    with authored(engine, actor=actor, run=run) as connection:
+        return release_within(connection, case_ids, first_step=first_step, corrections=corrections)
+
+
+def release_within(
+    connection: Connection,
+    case_ids: Sequence[int],
+    *,
+    first_step: str,
+    corrections: Mapping[str, Any] | None = None,
+) -> int:
+    """Send quarantined cases through the workflow again, from its first step, in an authored transaction.
 
     :param corrections: field -> right value, kept beside the delivery and laid over what was received.
     :returns: how many were quarantined and now are pending.
     """
-    with authored(engine, actor=actor, run=run) as connection:
-        released = list(
-            connection.execute(
-                text("""
-                    update cases set state = 'pending', stage = :first_step, reasons = null, attempts = 0,
-                                     available_at = now(), updated_at = now()
-                    where id = any(:ids) and state = 'quarantined' returning id"""),
-                {"first_step": first_step, "ids": list(case_ids)},
-            ).scalars()
+    released = list(
+        connection.execute(
+            text("""
+                update cases set state = 'pending', stage = :first_step, reasons = null, attempts = 0,
+                                 available_at = now(), updated_at = now()
+                where id = any(:ids) and state = 'quarantined' returning id"""),
+            {"first_step": first_step, "ids": list(case_ids)},
+        ).scalars()
+    )
+    for name, value in (corrections or {}).items():
+        connection.execute(
+            text("""
+                insert into corrections (case_id, field, value, actor)
+                select id, :field, :value, author() from unnest(cast(:ids as bigint[])) as id"""),
+            {"field": name, "value": Jsonb(value), "ids": released},
         )
-        for name, value in (corrections or {}).items():
-            connection.execute(
-                text("""
-                    insert into corrections (case_id, field, value, actor)
-                    select id, :field, :value, :actor from unnest(cast(:ids as bigint[])) as id"""),
-                {"field": name, "value": Jsonb(value), "actor": actor, "ids": released},
-            )
-        if corrections and released:
-            record(connection, "corrected", released, {"fields": sorted(corrections)})
+    if corrections and released:
+        record(connection, "corrected", released, {"fields": sorted(corrections)})
     return len(released)
 
 
@@ -373,19 +384,25 @@ def restart(
 
 
 def discard(engine: Engine, case_ids: Sequence[int], *, reason: str, actor: str, run: str = "") -> int:
-    """Close cases that are set aside or wait, for good, with a reason.
+    """Close cases that are set aside or wait, for good, in a transaction of its own; see `discard_within`."""
+    with authored(engine, actor=actor, run=run) as connection:
+        return discard_within(connection, case_ids, reason=reason)
 
+
+def discard_within(connection: Connection, case_ids: Sequence[int], *, reason: str) -> int:
+    """Close cases that are set aside or wait, for good, with a reason, in an authored transaction.
+
+    :returns: how many are closed by this.
     :raises ValueError: without a reason.
     """
     if not reason.strip():
         raise ValueError("a case is discarded with a reason: say why")
-    with authored(engine, actor=actor, run=run) as connection:
-        return connection.execute(
-            text("""
-                update cases set state = 'rejected', outcome = :reason, closed_at = now(), updated_at = now()
-                where id = any(:ids) and state in ('quarantined', 'waiting')"""),
-            {"reason": reason.strip(), "ids": list(case_ids)},
-        ).rowcount
+    return connection.execute(
+        text("""
+            update cases set state = 'rejected', outcome = :reason, closed_at = now(), updated_at = now()
+            where id = any(:ids) and state in ('quarantined', 'waiting')"""),
+        {"reason": reason.strip(), "ids": list(case_ids)},
+    ).rowcount
 
 
 def lock(connection: Connection, case_ids: Sequence[int]) -> None:

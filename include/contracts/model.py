@@ -232,6 +232,10 @@ class ExceptionCase(Strict):
     meaning: Text
     do: Text
     owner: Owner
+    may_write: list[Identifier] = Field(
+        default_factory=list,
+        description="Fields that a correction may give beside those that are received, such as accept_difference",
+    )
 
 
 class Output(Strict):

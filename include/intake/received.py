@@ -5,12 +5,12 @@ The first thing that a workflow's rules read. What the fields mean, and whether 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from include.cases.model import Reason, Work
 from include.intake.sources import map_fields
@@ -47,7 +47,12 @@ class Received:
 
 def received(work: Work) -> Iterator[Received]:
     """Yield what the cases of `work` were received with, by case id; one query for all."""
-    for case_id, source, body, received_at, corrections in work.connection.execute(text(_DELIVERIES), work.values):
+    return received_with(work.connection, work.case_ids)
+
+
+def received_with(connection: Connection, case_ids: Sequence[int]) -> Iterator[Received]:
+    """Yield what some cases were received with, by case id; one query for all."""
+    for case_id, source, body, received_at, corrections in connection.execute(text(_DELIVERIES), {"ids": case_ids}):
         if source is None:
             message = "The case has no delivery to read. Discard it and ask for the delivery again."
             yield Received(case_id, None, None, {}, {}, [Reason("mapping.no_delivery", message)])
