@@ -21,6 +21,10 @@ class DelegationInvalid(ValueError):
     """A delegation that cannot be; the message says why, to whoever made it."""
 
 
+class NotTheirs(DelegationInvalid):
+    """A delegation that somebody else may enter or end, and not whoever tries."""
+
+
 @dataclass(frozen=True)
 class Delegation:
     """One delegation, first and last day included, by the date at the place of who is stood in for."""
@@ -116,7 +120,9 @@ def enter(
         same = (known.deputy, known.ends, known.reason) == (deputy, ends, reason.strip())
         if same and (known.starts == starts or (starts is None and known.starts <= today)):
             return known.id, False
-    return delegate(connection, person, deputy, starts or today, ends, reason, f"user:{account}"), True
+    number = delegate(connection, person, deputy, starts or today, ends, reason, f"user:{account}")
+    _record(connection, "delegation.entered", number)
+    return number, True
 
 
 def end_by(connection: Connection, delegation_id: int, account: str) -> bool:
@@ -130,13 +136,35 @@ def end_by(connection: Connection, delegation_id: int, account: str) -> bool:
     if person is None:
         raise DelegationInvalid(f"there is no delegation {delegation_id}")
     _may_enter(actor, person)
-    return end(connection, delegation_id, f"user:{account}")
+    ended = end(connection, delegation_id, f"user:{account}")
+    if ended:
+        _record(connection, "delegation.ended", delegation_id)
+    return ended
+
+
+def _record(connection: Connection, kind: str, delegation_id: int) -> None:
+    connection.execute(
+        text("""
+            insert into events (workflow, kind, actor, run_id, detail)
+            values ('approvals', :kind, author(), nullif(current_setting('waybill.run', true), ''),
+                    jsonb_build_object('delegation', cast(:id as bigint)))"""),
+        {"kind": kind, "id": delegation_id},
+    )
+
+
+def may_enter_for(account: str) -> list[Person]:
+    """Return for whom an account may enter a delegation: for its person, first, and those whom they decide about."""
+    person = people().by_airflow(None, account)
+    if person is None or not person.decides:
+        return []
+    nearest = [each for each in people() if each.decides and people().next_in_line(each.id) == person]
+    return [person, *nearest]
 
 
 def _one_person(account: str) -> Person:
     person = people().by_airflow(None, account)
     if person is None or not person.decides:
-        raise DelegationInvalid(f"the account {account!r} is no one person's, and gives nobody's decisions away")
+        raise NotTheirs(f"the account {account!r} is no one person's, and gives nobody's decisions away")
     return person
 
 
@@ -147,7 +175,7 @@ def _may_enter(actor: Person, person: str) -> None:
         return
     manager = known.next_in_line(person)
     if manager is None or manager.id != actor.id:
-        raise DelegationInvalid(
+        raise NotTheirs(
             f"who decides for {known.name(person)} is said by themselves or by their manager, and not by {actor.name}"
         )
 

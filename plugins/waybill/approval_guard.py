@@ -21,11 +21,11 @@ from starlette.responses import JSONResponse, Response
 
 from include.approvals import asking
 from include.approvals.answers import give
-from include.approvals.decisions import Decision, Refused
+from include.approvals.decisions import Refused
 from include.data.database import engine
 from include.environment import current
 from include.integrations.systems import Mode
-from waybill.approvals import ANSWERS, QUESTION_TASK, account_of, deliver, stage_of_task
+from waybill.approvals import ANSWERS, QUESTION_TASK, account_of, deliver, moves_run, stage_of_task
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class ApprovalGuard:
             "chosen_options": [answer.option],
             "params_input": {"comment": answer.comment},
         }
-        if _goes_on(decision):
+        if moves_run(decision):
             await self._resume(scope, body)
         else:
             await run_in_threadpool(deliver, decision.case_id)
@@ -126,11 +126,6 @@ class ApprovalGuard:
         await self._app({**scope}, _again(body), note)
         if status >= 400:
             log.warning("Airflow did not resume a decided stage (%s); the sweep will", status)
-
-
-def _goes_on(decision: Decision) -> bool:
-    """Whether the parked task has something to do: its stage is decided, or the round went another way."""
-    return decision.stage_closed or decision.round_closed or decision.answer in ("ask", "answer")
 
 
 def _is_approval(task_id: str) -> bool:

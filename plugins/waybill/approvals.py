@@ -13,7 +13,9 @@ from datetime import timedelta
 from typing import Any
 
 from include.approvals import asking, rounds
-from include.approvals.answers import Sender
+from include.approvals.answers import Route, Sender
+from include.approvals.asking import Standing
+from include.approvals.decisions import Decision
 from include.approvals.delivery import deliver_due
 from include.approvals.messages import STEP
 from include.approvals.people import people
@@ -45,10 +47,29 @@ def stage_of_task(task_id: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def account_of(user_id: str, user_name: str) -> Sender:
+def account_of(user_id: str, user_name: str, route: Route = "airflow") -> Sender:
     """Return who an Airflow user is, to the approvals."""
     person = people().by_airflow(user_id, user_name)
-    return Sender(person.id if person else None, user_name or user_id, "airflow")
+    return Sender(person.id if person else None, user_name or user_id, route)
+
+
+def moves_run(decision: Decision) -> bool:
+    """Whether the parked task has something to do: its stage is decided, or the round went another way."""
+    return decision.stage_closed or decision.round_closed or decision.answer in ("ask", "answer")
+
+
+def go_on(decision: Decision, asked: Standing) -> None:
+    """Let the run of a round act on an answer, and tell everybody; never raises, for the sweep does what fails here.
+
+    :param asked: the round as it stood before the answer, which may have moved it to another run.
+    """
+    if moves_run(decision) and asked.current is not None:
+        stage = None if asked.state == "asked" else asked.current.number
+        try:
+            resume(asked.run_id, decision_dag_of(asked.workflow), stage, decision.answer, decision.person)
+        except Exception:
+            log.exception("the run of round %d is not resumed now; the sweep will", decision.round_id)
+    deliver(decision.case_id)
 
 
 def deliver(case_id: int) -> None:
@@ -85,12 +106,13 @@ class _Voice:
         return self.name
 
 
-def resume(run_id: str, dag_id: str, stage_number: int, answer: str, by: str) -> None:
+def resume(run_id: str, dag_id: str, stage_number: int | None, answer: str, by: str) -> None:
     """Let the parked task of a decided stage go on; for the API server, which is where answers come in.
 
     A task that is not parked, or was answered already, is left alone: it looks at Waybill's tables anyway. What is
     not resumed here, because the process died, the sweep of `waybill_approvals` finds.
 
+    :param stage_number: of the stage that waits; None where the requester's question does.
     :param answer: as in `approval_decisions`: approve, reject, ask, withdraw or answer.
     :param by: the person's id, shown by Airflow as the respondent.
     """
@@ -99,7 +121,7 @@ def resume(run_id: str, dag_id: str, stage_number: int, answer: str, by: str) ->
     from airflow.utils.session import create_session  # noqa: PLC0415
     from fastapi import HTTPException  # noqa: PLC0415
 
-    task_id = QUESTION_TASK if answer == "answer" else stage_task(stage_number)
+    task_id = QUESTION_TASK if answer == "answer" or stage_number is None else stage_task(stage_number)
     option = next(option for option, name in ANSWERS.items() if name == answer)
     voice: Any = _Voice(by)
     try:

@@ -42,7 +42,7 @@ from include.data.database import DatabaseMissing, engine
 from include.environment import current
 from include.integrations.slack import CannotOpen
 from include.integrations.systems import Mode, Provider
-from waybill.approvals import QUESTION_TASK, decision_dag_of, resume, stage_task
+from waybill.approvals import QUESTION_TASK, decision_dag_of, moves_run, resume, stage_task
 from waybill.systems import provider
 
 log = logging.getLogger(__name__)
@@ -271,7 +271,7 @@ class SlackActions:
 
     def _follow_up(self, decision: Decision, told: _Told, run_id: str, workflow: str) -> None:
         """Let the run go on, and tell everybody; what fails here is done by the sweep within a minute."""
-        if decision.stage_closed or decision.round_closed or decision.answer in ("ask", "answer"):
+        if moves_run(decision):
             try:
                 self._wake(run_id, decision_dag_of(workflow), told.place.stage, decision.answer, decision.person)
             except Exception as error:
