@@ -15,17 +15,19 @@ HIDDEN = "[hidden]"
 E_MAIL = "[e-mail]"
 TELEPHONE = "[telephone]"
 
-PERSONAL = frozenset(
-    """
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+PERSONAL = _names("""
     email phone first_name last_name full_name region city postal_code job_title interest message referrer landing_page
     gclid fbclid msclkid requester entered_by received_by counter supplier_email justification attachments reason note
     description file zip postcode birthday age ip tax_id
-    """.split()
-)
-"""Fields that can tell of a person, or that hold free text. Unknown ones are treated alike; in these, numbers are too."""
+""")
+"""Fields that can tell of a person, or that hold free text, and so may their numbers. Unknown ones count as such too."""
 
-HARMLESS = frozenset(
-    """
+HARMLESS = _names("""
     consent consent_at given country language company company_name company_size employees website domain size
     external_id object_id submitted_at created created_at updated_at occurred_at at score utm_source utm_medium
     utm_campaign utm_term utm_content campaign source market territory segment segment_rule lifecycle_stage priority
@@ -39,11 +41,10 @@ HARMLESS = frozenset(
     lines line row item quantity sent_quantity posted received returned accepted invoiced unit lot expires_on condition
     verdict planned_for blind class need on_day scope found_on waybill erp figures policy digest group decimals
     tracking hazard abc active units
-    """.split()
-)
+""")
 """Fields that never tell of a person; addresses and telephone numbers in them are masked all the same."""
 
-CODES = frozenset("from to origin destination location from_location sheet reference".split())
+CODES = _names("from to origin destination location from_location sheet reference")
 """Fields that hold a code in our documents, and anything in others': what looks like a code is shown."""
 
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9._/-]{0,39}")
@@ -79,7 +80,7 @@ def masked(document: Any, *, under: str = "") -> Any:
 
 
 def masked_body(body: str) -> str:
-    """Return a delivery's body without personal data, set out for reading; one that is not JSON is hidden as a whole."""
+    """Return a delivery's body without personal data, set out for reading; what is not JSON is hidden as a whole."""
     try:
         document = json.loads(body)
     except ValueError:
