@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
@@ -17,6 +18,7 @@ from pydantic import (
     Field,
     ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -74,7 +76,17 @@ class Team(Strict):
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
         description="ISO 3166-1 code; its holidays and clock are those of this team's business hours"
     )
+    region: str | None = Field(default=None, description="Part of the country that has holidays of its own, such as BY")
+    zone: str | None = Field(default=None, description="IANA time zone, where the country's main one is not the team's")
     code_owner: Annotated[str, Field(pattern=r"^@\S+$")] = Field(description="Name in CODEOWNERS")
+
+    @field_validator("zone")
+    @classmethod
+    def _zone_exists(cls, zone: str | None) -> str | None:
+        try:
+            return zone and ZoneInfo(zone).key
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"there is no time zone {zone!r}; write an IANA name such as Europe/Berlin") from None
 
 
 def _team(value: Any, info: ValidationInfo) -> Any:
@@ -95,6 +107,18 @@ Owner = Annotated[
 ]
 
 
+class Stop(Strict):
+    """When the clock of a service level stands still."""
+
+    state: Literal["waiting", "asked", "quarantined"] = Field(
+        description=(
+            "waiting: for somebody, or for what they bring. asked: for an answer of whoever made the request. "
+            "quarantined: set aside, for a correction"
+        )
+    )
+    at: list[Identifier] = Field(default_factory=list, description="Only at these steps; none named: at any step")
+
+
 class ServiceLevel(Strict):
     """How long something may take, and by which clock."""
 
@@ -103,9 +127,27 @@ class ServiceLevel(Strict):
     clock: Literal["received", "entered"] = Field(
         description="received: counts from the case's delivery; entered: from when the case reached the step"
     )
+    warn_at: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.8, description="Share of `within` after which the owner is told that it is about to be late"
+    )
+    escalate_after: Duration | None = Field(
+        default=None,
+        description="By the same clock, how late it is when the next in line is told; null: half of `within`",
+    )
+    stops_while: list[Stop] = Field(default_factory=list, description="The clock stands still meanwhile")
+
+    @property
+    def escalates(self) -> timedelta:
+        """After how long, from the beginning, the next in line is told."""
+        return self.within + (self.escalate_after or self.within / 2)
+
+    def stands(self, state: str, step: str) -> bool:
+        """Tell whether the clock stands still while a case is in `state` at `step`; `asked` implies `waiting`."""
+        states = ("asked", "waiting") if state == "asked" else (state,)
+        return any(stop.state in states and (not stop.at or step in stop.at) for stop in self.stops_while)
 
     def __str__(self) -> str:
-        """For people: `4 business hours after it was received`."""
+        """For people: `4 business hours after it was received, not counting while it waits`."""
         minutes = int(self.within.total_seconds() // 60)
         kind = "business " if self.business_hours else ""
         if minutes and minutes % 60 == 0:
@@ -114,7 +156,27 @@ class ServiceLevel(Strict):
             amount = f"{minutes} {kind}minute" + ("s" if minutes != 1 else "")
         else:
             amount = f"{self.within.total_seconds():g} {kind}seconds"
-        return f"{amount} after it {'was received' if self.clock == 'received' else 'reached the step'}"
+        since = f"{amount} after it {'was received' if self.clock == 'received' else 'reached the step'}"
+        return f"{since}, not counting while it {self._stops()}" if self._stops() else since
+
+    def _stops(self) -> str:
+        words = {"waiting": "waits", "asked": "waits for the requester's answer", "quarantined": "is set aside"}
+        return " or ".join(
+            words[stop.state] + (f" at {' and '.join(f'`{step}`' for step in stop.at)}" if stop.at else "")
+            for stop in self.stops_while
+        )
+
+
+class StepServiceLevel(ServiceLevel):
+    """How long a case may stand at a step. What is set aside stands with a person, so by default it does not count."""
+
+    stops_while: list[Stop] = Field(
+        default_factory=lambda: [Stop(state="quarantined")], description="The clock stands still meanwhile"
+    )
+
+    def _stops(self) -> str:
+        stops = [stop for stop in self.stops_while if stop != Stop(state="quarantined")]
+        return ServiceLevel._stops(self.model_copy(update={"stops_while": stops}))
 
 
 class Trigger(Strict):
@@ -149,7 +211,7 @@ class Step(Strict):
     does: Text
     systems: list[Identifier] = Field(description="Roles from `systems`, or `database`")
     can_go_wrong: Annotated[list[Risk], Field(min_length=1)]
-    service_level: ServiceLevel
+    service_level: StepServiceLevel
 
 
 class Decision(Strict):
@@ -318,6 +380,8 @@ class Contract(Strict):
             yield f"system {role!r} is touched by no step; name it in a step's `systems`, or take it out"
         named = [("decision", entry.step) for entry in self.decisions]
         named += [("handoff", entry.step) for entry in self.handoffs]
+        levels = [self.service_level, *(step.service_level for step in self.steps)]
+        named += [("stops_while", step) for level in levels for stop in level.stops_while for step in stop.at]
         for kind, step in named:
             if step not in steps:
                 known = ", ".join(steps) or "none; declare it"

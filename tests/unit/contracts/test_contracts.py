@@ -6,6 +6,7 @@ import ast
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from include.contracts import generate
 from include.contracts.__main__ import main
 from include.contracts.documents import read
 from include.contracts.generate import ROOT
+from include.contracts.model import ServiceLevel, Stop
 from include.contracts.registry import (
     FOLDER,
     ContractError,
@@ -68,6 +70,52 @@ def test_an_unknown_key_is_named(folder):
 def test_a_missing_owner_is_asked_for_with_the_teams_there_are(folder):
     message = spoil(folder, lambda content: content["steps"][6].pop("owner"))
     assert "steps 'assign' → owner: the owner is missing; write `owner:` and one of: accounts_payable" in message
+
+
+def test_a_workflow_without_a_service_level_is_refused(folder):
+    assert "lead_to_client.yaml: service_level: 'service_level' is missing" in spoil(
+        folder, lambda c: c.pop("service_level")
+    )
+
+
+def test_a_step_without_a_service_level_is_refused(folder):
+    message = spoil(folder, lambda c: c["steps"][1].pop("service_level"))
+    assert "steps 'normalise'" in message
+    assert "'service_level' is missing; write it" in message
+
+
+def test_every_workflow_and_each_step_of_it_has_a_service_level():
+    for entry in contracts().values():
+        for level in (entry.service_level, *(step.service_level for step in entry.steps)):
+            assert timedelta(0) < level.within < level.escalates
+            assert 0 < level.warn_at < 1
+
+
+def test_a_clock_that_stops_at_an_unknown_step_is_refused(folder):
+    def stop(content):
+        content["service_level"]["stops_while"] = [{"state": "waiting", "at": ["nowhere"]}]
+
+    assert "stops_while names the step 'nowhere', which is not declared" in spoil(folder, stop)
+
+
+def test_a_service_level_is_read_as_a_sentence():
+    approval = contract("purchase_approval").step("approve").service_level
+    assert str(approval) == (
+        "40 business hours after it reached the step, not counting while it waits for the requester's answer"
+    )
+    level = ServiceLevel(
+        within="4h", business_hours=False, clock="received", stops_while=[Stop(state="waiting", at=["receive"])]
+    )
+    assert str(level) == "4 hours after it was received, not counting while it waits at `receive`"
+
+
+def test_a_team_in_a_time_zone_that_does_not_exist_is_refused(folder):
+    file = folder / "teams.yaml"
+    teams = yaml.safe_load(file.read_text())
+    teams["sales"]["zone"] = "Europe/Atlantis"
+    file.write_text(yaml.safe_dump(teams))
+    with pytest.raises(ContractError, match="there is no time zone 'Europe/Atlantis'"):
+        load(folder)
 
 
 def test_an_unknown_team_is_refused(folder):
