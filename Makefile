@@ -69,6 +69,10 @@ bench: install ## Measure intake, throughput, latency and matching
 docs: install ## Write anew what is generated from the contracts
 	$(BIN)/python -m include.contracts generate
 
+.PHONY: screenshots
+screenshots: install ## Take the docs' pictures of the pages of the Waybill that runs
+	PYTHONPATH=.:plugins $(BIN)/python -m tests.support.screenshots
+
 .PHONY: lock
 lock: install ## Resolve requirements.txt anew into requirements.lock, for Python 3.11 to 3.13
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet requirements-dev.txt -o requirements.lock
