@@ -25,7 +25,7 @@ PERSONAL = _names("""
     gclid fbclid msclkid requester entered_by received_by counter supplier_email justification attachments reason note
     description file zip postcode birthday age ip tax_id
 """)
-"""Fields that can tell of a person, or that hold free text, and so may their numbers. Unknown ones count as such too."""
+"""Fields that can tell of a person, or that hold free text; their numbers are hidden too. Unknown ones may as well."""
 
 HARMLESS = _names("""
     consent consent_at given country language company company_name company_size employees website domain size
