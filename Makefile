@@ -63,7 +63,7 @@ format: install ## Put the code into the form that `lint` wants
 
 .PHONY: bench
 bench: install ## Measure intake, throughput, latency and matching
-	$(BIN)/python -m benchmarks
+	PYTHONPATH=.:plugins $(BIN)/python -m benchmarks
 
 .PHONY: docs
 docs: install ## Write anew what is generated from the contracts

@@ -19,6 +19,7 @@ from benchmarks import (
     end_to_end,
     intake,
     matching_invoices,
+    pages,
     replenishment,
     stock,
     stock_import,
@@ -35,6 +36,7 @@ PARTS = (
     "stock",
     "stock_values",
     "stock_import",
+    "pages",
 )
 
 
@@ -85,6 +87,9 @@ def main() -> None:
     if "stock_import" in parts:
         print("## A shop's year of invoices, from the file to the ERP\n", flush=True)
         print(stock_import.table(stock_import.run(50_000 if options.quick else stock_import.ROWS)), end="\n\n")
+    if "pages" in parts:
+        print("## Ops pages\n", flush=True)
+        print(pages.table(pages.run(50_000 if options.quick else pages.CASES)), end="\n\n")
 
 
 if __name__ == "__main__":
