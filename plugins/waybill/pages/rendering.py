@@ -19,6 +19,7 @@ PREFIX = "/waybill"
 FOLDER = Path(__file__).parent
 TABS = {
     "board": "Board",
+    "approvals": "Approvals",
     "health": "Health",
 }
 """Path of a page below `PREFIX` -> its name in the navigation."""
