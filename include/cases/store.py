@@ -273,14 +273,17 @@ def reopen(
 ) -> int:
     """Send the finished cases that arrived in [since, until) through the workflow again.
 
-    Their effects have the same keys as before, so what was sent is not sent again.
+    Their effects have the same keys as before, so what was sent is not sent again. A case whose delivery was erased has
+    nothing left to go through with, and stays finished.
     """
     with authored(engine, actor=actor, run=run) as connection:
         return connection.execute(
             text("""
                 update cases set state = 'pending', stage = :first_step, outcome = null, closed_at = null,
                                  available_at = now(), updated_at = now()
-                where workflow = :workflow and state = 'finished' and created_at >= :since and created_at < :until"""),
+                where workflow = :workflow and state = 'finished' and created_at >= :since and created_at < :until
+                  and erased_at is null and not exists (
+                      select from deliveries where deliveries.id = delivery_id and deliveries.erased_at is not null)"""),
             {"workflow": workflow, "first_step": first_step, "since": since, "until": until},
         ).rowcount
 
