@@ -76,7 +76,7 @@ create trigger recount_service_levels after update on service_levels
 -- Up to `seen_event` every event is measured. Transactions end in another order than events are numbered, so a newer
 -- `next_event` takes its place once all transactions have ended that had begun when it was the newest.
 create table service_level_looks (
-    only       boolean primary key default true check (only),
+    one        boolean primary key default true check (one),
     seen_event bigint not null default 0,
     next_event bigint not null default 0,
     next_xid   xid8 not null default '0'
