@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -105,6 +106,42 @@ def test_the_requester_can_withdraw(buying: Buying) -> None:
     assert buying.answer("maria.keller", run, "withdraw", comment="no").status_code == 403
     buying.decide("anna.schmidt", run, "withdraw", comment="not needed any more")
     buying.waybill.wait_until(lambda: buying.case(case)["outcome"] == "withdrawn", 60)
+
+
+def test_answers_on_waybill_s_own_page_wake_the_run_at_once(buying: Buying) -> None:
+    case = buying.request(price="1580.00")
+    run = buying.asked(case)
+    assert on_the_page(buying, "olaf.winter", case, "approve").status_code == 403, "not asked"
+    assert on_the_page(buying, "maria.keller", case, "ask", "for which room?").status_code == 303
+    buying.asked(case, "question", seconds=30)
+    assert on_the_page(buying, "anna.schmidt", case, "answer", "for the new one").status_code == 303
+    again = buying.asked(case, seconds=30)
+    assert again != run
+    assert on_the_page(buying, "maria.keller", case, "approve").status_code == 303
+    buying.reaches(case, "receive", seconds=60)
+    assert buying.task(again, "stage_1")["state"] == "success"
+
+
+def test_a_question_may_be_followed_by_a_withdrawal_on_the_page(buying: Buying) -> None:
+    case = buying.request(price="1590.00")
+    buying.asked(case)
+    assert on_the_page(buying, "maria.keller", case, "ask", "for which room?").status_code == 303
+    run = buying.asked(case, "question", seconds=30)
+    assert on_the_page(buying, "anna.schmidt", case, "withdraw").status_code == 303
+    buying.waybill.wait_until(lambda: buying.case(case)["outcome"] == "withdrawn", 60)
+    assert buying.task(run, "question")["state"] == "success"
+
+
+def on_the_page(buying: Buying, account: str, case: int, answer: str, comment: str = "") -> httpx.Response:
+    """Answer on the page of a case's latest round, with the token that any page of the account carries."""
+    client, asked = buying.desk.client(account), buying.round(case)
+    token = re.search(r'name="token" value="([^"]+)"', client.get("/waybill/approvals/deputies").text)
+    assert token is not None
+    stage = buying.waybill.one(
+        "select number from approval_stages where round_id = :id and state = 'open'", id=asked["id"]
+    )
+    fields = {"answer": answer, "comment": comment, "digest": asked["digest"], "stage": str(stage)}
+    return client.post(f"/waybill/approvals/{asked['id']}", data={**fields, "token": token.group(1)})
 
 
 def test_whoever_may_not_decide_is_told_why_and_changes_nothing(buying: Buying) -> None:
