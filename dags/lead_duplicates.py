@@ -1,7 +1,7 @@
 """Decide about two contacts that may be the same person.
 
 A lead that only looks like a known contact goes on as a contact of its own, and the pair is kept for a person to
-decide. Merge makes the older contact stand for both; keep apart settles that they are two; a merge can be undone.
+decide. Merge makes the older contact stand for both; keep apart settles that they are two; both can be undone.
 Deciding the same again changes nothing.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+from include.data.matching.decisions import ACTIONS
 from waybill.dags import workflow_dag
-from waybill.operators.duplicates import ACTIONS, DecideDuplicateOperator
+from waybill.operators.duplicates import DecideDuplicateOperator
 
 WORKFLOW = "lead_to_client"
 

@@ -1,10 +1,11 @@
-"""What a person decides about a possible duplicate: merge, keep apart, and undo of a merge.
+"""What a person decides about a possible duplicate: merge, keep apart, and undo of either.
 
 Changes the directory only; bringing the CRM in line is an effect, and the caller's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -68,7 +69,7 @@ def merge(connection: Connection, pair_id: int, decided_by: str) -> Decision:
 
 
 def keep_apart(connection: Connection, pair_id: int, decided_by: str) -> Decision:
-    """Declare both contacts of a pair two people, for good: the pair is not asked again.
+    """Declare both contacts of a pair two people: the pair is not asked again, unless a person undoes it.
 
     :param connection: a transaction with an author.
     :raises PairUnknown: when there is no such pair.
@@ -109,11 +110,22 @@ def undo_merge(connection: Connection, pair_id: int, undone_by: str) -> Decision
             {"winner": joined.winner, "loser": joined.loser, "ids": [joined.loser, *joined.redirected]},
         )
         _take_back(connection, joined.winner, joined.filled)
-    connection.execute(
-        text("update possible_duplicates set state = 'open', decided_by = null, decided_at = null where id = :id"),
-        {"id": pair_id},
-    )
-    _tell(connection, "merge undone", pair)
+    _ask_again(connection, pair, "merge undone")
+    return Decision(pair_id, "open", changed=True)
+
+
+def undo_keep_apart(connection: Connection, pair_id: int) -> Decision:
+    """Open the question again whether a pair that was kept apart is one person.
+
+    Undoing what is not kept apart changes nothing.
+
+    :param connection: a transaction with an author.
+    :raises PairUnknown: when there is no such pair.
+    """
+    pair = _pair(connection, pair_id)
+    if pair["state"] != "kept apart":
+        return Decision(pair_id, pair["state"], changed=False)
+    _ask_again(connection, pair, "keep apart undone")
     return Decision(pair_id, "open", changed=True)
 
 
@@ -190,7 +202,24 @@ def _decide(connection: Connection, pair: RowMapping, state: str, by: str) -> No
     _tell(connection, state, pair)
 
 
+def _ask_again(connection: Connection, pair: RowMapping, kind: str) -> None:
+    connection.execute(
+        text("update possible_duplicates set state = 'open', decided_by = null, decided_at = null where id = :id"),
+        {"id": pair["id"]},
+    )
+    _tell(connection, kind, pair)
+
+
 def _tell(connection: Connection, kind: str, pair: RowMapping) -> None:
     if pair["case_id"] is not None:
         contacts = [str(pair["contact_a"]), str(pair["contact_b"])]
         record(connection, kind, [pair["case_id"]], {"pair": pair["id"], "contacts": contacts})
+
+
+ACTIONS: Mapping[str, Callable[[Connection, int, str], Decision]] = {
+    "merge": merge,
+    "keep apart": keep_apart,
+    "undo merge": undo_merge,
+    "undo keep apart": lambda connection, pair_id, _by: undo_keep_apart(connection, pair_id),
+}
+"""What a person can do, by its name in forms: with a transaction, a pair, and who does it."""

@@ -14,11 +14,9 @@ from waybill.operators.forms import triggered_by
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-ACTIONS = {"merge": decisions.merge, "keep apart": decisions.keep_apart, "undo merge": decisions.undo_merge}
-
 
 class DecideDuplicateOperator(BaseOperator):
-    """Merge a pair of contacts, keep it apart, or undo a merge; the parameters are `pair_id` and `decision`.
+    """Merge a pair of contacts, keep it apart, or undo either; the parameters are `pair_id` and `decision`.
 
     :returns: the state of the pair.
     """
@@ -28,7 +26,7 @@ class DecideDuplicateOperator(BaseOperator):
         wanted, actor = context["params"], triggered_by(context)
         try:
             with authored(engine(), actor=actor, run=context["run_id"]) as connection:
-                decision = ACTIONS[wanted["decision"]](connection, wanted["pair_id"], actor)
+                decision = decisions.ACTIONS[wanted["decision"]](connection, wanted["pair_id"], actor)
         except (decisions.PairUnknown, decisions.DecidedOtherwise) as error:
             raise AirflowFailException(str(error)) from None
         self.log.info("pair %d is %s%s", decision.pair_id, decision.state, "" if decision.changed else ", as before")
