@@ -120,7 +120,7 @@ def board(connection: Connection, books: Mapping[str, Balance]) -> list[Workflow
     hours = [now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=back) for back in range(HOURS)][::-1]
     values = {"workflows": list(declared), "since": hours[0]}
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    standing = _stages(connection, declared)
+    standing = stages(connection, declared)
     came = {(row.workflow, row.hour): row.cases for row in connection.execute(text(_CAME), values)}
     went = {(row.workflow, row.hour): row.cases for row in connection.execute(text(_WENT), values)}
     effects: dict[str, dict[str, int]] = {}
@@ -141,15 +141,15 @@ def board(connection: Connection, books: Mapping[str, Balance]) -> list[Workflow
     ]
 
 
-def _stages(connection: Connection, declared: Mapping[str, Contract]) -> dict[str, list[StageStanding]]:
+def stages(connection: Connection, declared: Mapping[str, Contract]) -> dict[str, list[StageStanding]]:
     """Return the stages of every workflow in their order, with those that no contract declares any more at the end."""
     rows = sorted(connection.execute(text(_OPEN)), key=lambda row: (row.workflow, row.stage))
     found = {key: list(group) for key, group in groupby(rows, key=lambda row: (row.workflow, row.stage))}
-    stages: dict[str, list[StageStanding]] = {}
+    standing: dict[str, list[StageStanding]] = {}
     for workflow, of in declared.items():
         steps = {step.id: step for step in of.steps}
         others = sorted(stage for name, stage in found if name == workflow and stage not in steps)
-        stages[workflow] = [
+        standing[workflow] = [
             StageStanding(
                 step=stage,
                 title=steps[stage].title if stage in steps else stage,
@@ -159,4 +159,4 @@ def _stages(connection: Connection, declared: Mapping[str, Contract]) -> dict[st
             )
             for stage in (*steps, *others)
         ]
-    return stages
+    return standing
