@@ -27,6 +27,8 @@ from include.runtime.supervision import leftovers
 from tests.support.folders import temporary_folder
 
 ROOT = Path(__file__).parents[2]
+CALM = {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25"}
+"""Two Waybills share two cores in a run of all tests: an idle one leaves more to the other, for a little latency."""
 
 
 def free_port() -> int:
@@ -134,7 +136,8 @@ def start_waybill(**more: str) -> Waybill:
     """Start a Waybill of its own in an empty folder, on a free port."""
     folder = temporary_folder("waybill-e2e-")
     port = free_port()
-    waybill = Waybill(Home(folder, port), {"WAYBILL_HOME": str(folder), "WAYBILL_PORT": str(port), **more})
+    own = {"WAYBILL_HOME": str(folder), "WAYBILL_PORT": str(port)}
+    waybill = Waybill(Home(folder, port), {**own, **CALM, **more})
     try:
         waybill.up()
     except BaseException:
