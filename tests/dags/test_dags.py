@@ -67,6 +67,11 @@ EXPECTED = {
     "waybill_approvals",
     "approval_delegate",
     "stock_period",
+    "person_data",
+    "retention",
+    "reports_daily",
+    "reports_weekly",
+    "reports_monthly",
 }
 CARRIES_STEPS = "capture"
 
@@ -132,6 +137,7 @@ def test_a_risky_dag_is_a_dry_run_by_default(dags: dict[str, Any]) -> None:
         "invoice_resolve",
         "stock_resolve",
         "stock_period",
+        "person_data",
     ):
         assert dags[dag_id].params["dry_run"] is True
     assert dags["purchase_replay"].params["dry_run"] is True

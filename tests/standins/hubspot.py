@@ -387,6 +387,16 @@ class HubSpot:
             return 207, _done(results, errors)
         return (201 if verb == "create" else 200), _done(results)
 
+    def gdpr_delete(self, body: dict[str, Any]) -> None:
+        """Delete a contact for good, with its associations; the objects at their other ends stay."""
+        if not isinstance(body, dict) or not isinstance(body.get("objectId"), str):
+            raise Refusal(400, "VALIDATION_ERROR", "Invalid input JSON: objectId")
+        with self.lock:
+            if self.objects["contacts"].pop(body["objectId"], None) is None:
+                raise Refusal(404, "OBJECT_NOT_FOUND", "resource not found")
+            gone = ("contacts", body["objectId"])
+            self.associations = {pair for pair in self.associations if gone not in (pair[:2], pair[2:])}
+
     def linked(self, kind: str, link: dict[str, Any]) -> str:
         types = link.get("types") or [{}]
         for to in KINDS:
@@ -454,11 +464,11 @@ def _done(results: list[Any], errors: list[Any] | None = None) -> dict[str, Any]
     return {**body, "numErrors": len(errors), "errors": errors} if errors else body
 
 
-def app_of(account: HubSpot) -> FastAPI:
+def app_of(account: HubSpot) -> FastAPI:  # noqa: PLR0915
     """The API over an account."""
     app = FastAPI(openapi_url=None)
 
-    def answer(request: Request, body: Any) -> Response:
+    def answer(request: Request, body: Any) -> Response:  # noqa: PLR0912 - one branch an endpoint
         path = request.url.path
         parts = path.strip("/").split("/")
         headers: dict[str, str] = {}
@@ -472,6 +482,9 @@ def app_of(account: HubSpot) -> FastAPI:
                     status, found = account.batch(kind, verb, body)
                 case ("POST", "crm", "v4", "associations", kind, to, "batch", "associate", "default"):
                     status, found = account.associate(kind, to, body)
+                case ("POST", "crm", "v3", "objects", "contacts", "gdpr-delete"):
+                    account.gdpr_delete(body)
+                    status, found = 204, None
                 case ("GET", "crm", "v3", "owners"):
                     results = [{"id": one, "email": address} for one, address in account.owners.items()]
                     status, found = 200, {"results": results}
@@ -497,7 +510,9 @@ def app_of(account: HubSpot) -> FastAPI:
         except Refusal as refusal:
             extra = {"Retry-After": "1"} if refusal.status == 429 else {}
             return JSONResponse(refusal.body(), refusal.status, {**headers, **extra})
-        return JSONResponse(found, status, headers)
+        return (
+            JSONResponse(found, status, headers) if found is not None else Response(status_code=status, headers=headers)
+        )
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     async def everything(request: Request) -> Response:

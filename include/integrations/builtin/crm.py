@@ -35,7 +35,7 @@ class BuiltinCrm:
 
     name = "builtin"
     batch_size = 2_000
-    operations: Mapping[str, Operation] = {name: Operation(name, Settle.RESEND) for name in TABLES}
+    operations: Mapping[str, Operation] = {name: Operation(name, Settle.RESEND) for name in (*TABLES, "erase_contact")}
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -44,7 +44,10 @@ class BuiltinCrm:
         """Write all effects in one statement; where one of them breaks it, each by itself."""
         try:
             with self._engine.begin() as connection:
-                _upsert(connection, TABLES[operation], effects)
+                if operation == "erase_contact":
+                    _erase(connection, effects)
+                else:
+                    _upsert(connection, TABLES[operation], effects)
         except OperationalError as error:
             return [Failed(f"the database is away: {error.orig}")] * len(effects)
         except IntegrityError as error:
@@ -85,3 +88,15 @@ def _upsert(connection: Connection, table: _Table, effects: Sequence[PendingEffe
                 properties = {table.name}.properties || excluded.properties, updated_at = now()"""),
         {"records": Jsonb([{"key": key, **record} for key, record in folded.items()])},
     )
+
+
+def _erase(connection: Connection, effects: Sequence[PendingEffect]) -> None:
+    """Empty contacts and what was to be done about them; a contact that is not there is erased already."""
+    keys = {"keys": [effect.payload["key"] for effect in effects]}
+    for table, column in (("crm_tasks", "contact_key"), ("crm_contacts", "key")):
+        connection.execute(
+            text(f"""
+                update {table} set properties = '{{}}', updated_at = now()
+                where {column} = any(:keys) and properties <> '{{}}'"""),
+            keys,
+        )

@@ -47,6 +47,7 @@ BATCH = 100  # inputs of one batch call, HubSpot's limit for objects
 LIMIT = RateLimit(calls=90, seconds=10)  # HubSpot allows 100 for an app in ten seconds; ten are left for other users
 LONGEST_APPLY = 60.0  # seconds that one delivery may take: the ledger's lease is two minutes
 PARENT_MISSING = 30.0  # seconds until an object is tried again whose company, contact or deal is not there yet
+ERASED = "[erased]"  # the subject of a task about somebody who was erased
 OWNERS_KEPT = 600.0  # seconds
 
 SAME_NEXT_TIME = frozenset(
@@ -121,6 +122,7 @@ class HubSpotCrm:
         "upsert_contact": Operation("upsert_contact", Settle.RESEND),
         "upsert_deal": Operation("upsert_deal", Settle.RESEND),
         "create_task": Operation("create_task", Settle.LOOKUP),
+        "erase_contact": Operation("erase_contact", Settle.RESEND),
     }
 
     def __init__(self, client: HttpClient, *, owners: Mapping[str, str] | None = None) -> None:
@@ -143,6 +145,8 @@ class HubSpotCrm:
 
     def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
         """Write the objects of `effects`, with their associations; one outcome each, in the same order."""
+        if operation == "erase_contact":
+            return self._erase(effects)
         kind = OPERATIONS[operation]
         with self._client.within(LONGEST_APPLY):
             try:
@@ -415,6 +419,32 @@ class HubSpotCrm:
                     item.outcome = Failed(_detail(error), permanent=len(linked) == 1)
             except SystemTrouble as error:
                 _fail(linked, error)
+
+    def _erase(self, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
+        """Delete contacts for good, one a call, and empty the tasks about them, which HubSpot keeps.
+
+        Source: "Permanently delete a contact (GDPR-compliant)" in HubSpot's reference. One that it does not have is
+        erased already.
+        """
+        outcomes: list[Outcome] = []
+        with self._client.within(LONGEST_APPLY):
+            for effect in effects:
+                try:
+                    outcomes.append(Sent({"erased": self._erase_one(effect.payload)}))
+                except SystemTrouble as error:
+                    outcomes.append(_outcome(error))
+        return outcomes
+
+    def _erase_one(self, contact: Json) -> int:
+        blank = {"hs_task_subject": ERASED, "hs_task_body": ""}
+        tasks = sorted(self._ids("task", contact.get("tasks", ())).values())
+        for part in _parts(tasks, BATCH):
+            inputs = [{"id": task, "properties": blank} for task in part]
+            self._client.post("/crm/v3/objects/tasks/batch/update", {"inputs": inputs}, repeatable=True)
+        found = self._ids("contact", [contact["key"]])
+        for object_id in found.values():
+            self._client.post("/crm/v3/objects/contacts/gdpr-delete", {"objectId": object_id}, repeatable=True)
+        return len(found)
 
     # --- reading
 
