@@ -164,10 +164,16 @@ def _last_event(connection: Connection, position: int, newest: int) -> int:
 
 
 def _moved(connection: Connection, position: int, last: int) -> list[int]:
+    """The cases that something happened to, without those that had ended with it when they were measured."""
     found = connection.execute(
         text("""
-            select distinct case_id from events
-            where id > :position and id <= :last and case_id is not null and (kind = any(:moves) or kind = :decided)
+            select case_id from (
+                select case_id, max(at) as at from events
+                where id > :position and id <= :last and case_id is not null
+                  and (kind = any(:moves) or kind = :decided) group by case_id
+            ) as moved
+            where not exists (select from service_levels s
+                              where s.case_id = moved.case_id and s.step is null and s.ended_at >= moved.at)
             order by case_id"""),
         {"position": position, "last": last, "moves": _MOVES, "decided": _DECIDED},
     )
