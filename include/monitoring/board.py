@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from include.cases.balance import Balance, balances
 from include.contracts.model import Contract
 from include.contracts.registry import contracts
+from include.monitoring.service_levels import Lateness, lateness
 
 BOOKS_LAST = 10.0  # seconds
 HOURS = 24
@@ -68,6 +69,7 @@ class WorkflowStanding:
     """One workflow at a glance.
 
     :param effects: state -> effects that did not go well: failed, dead, unknown.
+    :param lateness: open cases past their service level, or nearly.
     :param came: cases by hour of the last day, oldest first; `went` the same for those that ended.
     """
 
@@ -79,6 +81,7 @@ class WorkflowStanding:
     went: list[int]
     came_today: int
     went_today: int
+    lateness: Lateness
 
     @property
     def balanced(self) -> bool:
@@ -123,6 +126,7 @@ def board(connection: Connection, books: Mapping[str, Balance]) -> list[Workflow
     standing = stages(connection, declared)
     came = {(row.workflow, row.hour): row.cases for row in connection.execute(text(_CAME), values)}
     went = {(row.workflow, row.hour): row.cases for row in connection.execute(text(_WENT), values)}
+    late = lateness(connection)
     effects: dict[str, dict[str, int]] = {}
     for row in connection.execute(text(_EFFECTS)):
         effects.setdefault(row.workflow, {})[row.state] = row.effects
@@ -136,6 +140,7 @@ def board(connection: Connection, books: Mapping[str, Balance]) -> list[Workflow
             went=[went.get((workflow, hour), 0) for hour in hours],
             came_today=sum(n for (name, hour), n in came.items() if name == workflow and hour >= midnight),
             went_today=sum(n for (name, hour), n in went.items() if name == workflow and hour >= midnight),
+            lateness=late.get(workflow, Lateness()),
         )
         for workflow, of in declared.items()
     ]

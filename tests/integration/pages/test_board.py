@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from include.cases.model import Reason
+from include.monitoring.service_levels import keep_up
 from tests.integration.monitoring.test_alerts import set_aside
+from tests.support.histories import cases_with
 from tests.support.work import change, receive
 
 pytestmark = pytest.mark.airflow
@@ -40,6 +43,18 @@ def test_the_environment_cannot_be_taken_for_another(
     assert "STAGING · nothing is sent (capture)" in log_in("viewer").text("/board")
     monkeypatch.setenv("WAYBILL_ENVIRONMENT", "production")
     assert "PRODUCTION · effects are sent" in log_in("viewer").text("/board")
+
+
+def test_what_is_late_and_what_soon_will_be_is_counted(engine: Engine, log_in: Any) -> None:
+    now = datetime.now(UTC)
+    for minutes in (30, 20, 13):
+        start = now - timedelta(minutes=minutes)
+        just = now - timedelta(seconds=5)
+        cases_with(engine, [(start, "received", "capture", "pending"), (just, "claimed", "normalise", "running")])
+    keep_up(engine)
+    seen = log_in("viewer").text("/board")
+    assert '<div class="trouble"><dt>late</dt><dd>2</dd></div>' in seen
+    assert "<div><dt>late soon</dt><dd>1</dd></div>" in seen
 
 
 def test_a_stranger_sees_nothing(log_in: Any) -> None:
