@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from include.cases.balance import Balance, balances
 from include.contracts.model import Contract
 from include.contracts.registry import contracts
+from include.monitoring.effects import TROUBLE
 from include.monitoring.service_levels import Lateness, lateness
 
 BOOKS_LAST = 10.0  # seconds
@@ -36,12 +37,9 @@ _CAME = """
 _WENT = """
     select workflow, date_trunc('hour', closed_at) as hour, count(*) as cases from cases
     where closed_at >= :since group by 1, 2"""
-_EFFECTS = """
-    select c.workflow, e.state, count(*) as effects from (
-        select case_id, state from effects where state = 'dead'
-        union all select case_id, state from effects where state in ('pending', 'failed') and state = 'failed'
-        union all select case_id, state from effects where state in ('sending', 'unknown') and state = 'unknown'
-    ) as e join cases c on c.id = e.case_id group by 1, 2"""
+_EFFECTS = f"""
+    select c.workflow, e.state, count(*) as effects from effects e join cases c on c.id = e.case_id
+    where {TROUBLE} group by 1, 2"""
 
 
 @dataclass(frozen=True)

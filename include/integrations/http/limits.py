@@ -6,6 +6,8 @@ PostgreSQL bucket writes a row per call, locks its whole table without waiting, 
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from dataclasses import dataclass
 
@@ -60,6 +62,28 @@ class RateLimit:
             raise ValueError(f"a burst of {self.burst} does not fit into {self.calls} calls")
 
     @property
+    def name(self) -> str:
+        """What it is called after its system: `90 in 10 s`."""
+        return f"{self.calls} in {self.seconds:g} s"
+
+    @classmethod
+    def named(cls, name: str) -> RateLimit:
+        """Return the limit of a `name`; the name does not tell a burst of its own.
+
+        :raises ValueError: for another name.
+        """
+        if not (found := re.fullmatch(r"(\d+) in (\S+) s", name)):
+            raise ValueError(f"{name!r} is not like 90 in 10 s")
+        return cls(int(found[1]), float(found[2]))
+
+    def left(self, due_in: float) -> int:
+        """Return how many calls may go now.
+
+        :param due_in: seconds until the limit's theoretical arrival time.
+        """
+        return max(0, min(self.at_once, math.floor((self.slack - max(due_in, 0.0)) / self.spacing) + 1))
+
+    @property
     def at_once(self) -> int:
         """Calls that may go at once."""
         return self.burst if self.burst is not None else max(1, self.calls // 10)
@@ -108,4 +132,4 @@ class RateLimiter:
                 connection.execute(PAUSE, {"name": name, "seconds": seconds})
 
     def _named(self) -> list[tuple[str, RateLimit]]:
-        return [(f"{self._system}/{limit.calls} in {limit.seconds:g} s", limit) for limit in self._limits]
+        return [(f"{self._system}/{limit.name}", limit) for limit in self._limits]

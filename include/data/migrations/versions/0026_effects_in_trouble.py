@@ -19,10 +19,18 @@ alter table effects add column cause text generated always as (error_cause(error
 -- a person is needed, or will be; what was withdrawn is nobody's trouble any more
 create index effects_in_trouble on effects (id) include (state, system, operation, cause, created_at)
     where state in ('failed', 'unknown') or (state = 'dead' and not starts_with(error, 'withdrawn: '));
+create index effects_given_up on effects (id) where state = 'dead' and starts_with(error, 'withdrawn: ');
+
+-- the same as before, and it tells how long the queue of a system is, and how old, by itself
+drop index effects_to_send;
+create index effects_to_send on effects (system, operation, id) include (state, available_at, created_at)
+    where state in ('pending', 'failed');
 """
 
 DOWN = """
-drop index effects_in_trouble;
+drop index effects_to_send;
+create index effects_to_send on effects (system, operation, id) where state in ('pending', 'failed');
+drop index effects_given_up, effects_in_trouble;
 alter table effects drop column cause;
 drop function error_cause(text);
 """
