@@ -248,7 +248,7 @@ class SystemOperation(Strict):
 class SystemUse(Strict):
     """An outside system by its role, and what the workflow does to it."""
 
-    role: Literal["crm", "erp", "mail", "chat", "reporting"]
+    role: Literal["crm", "erp", "mail", "chat", "reporting", "webhook"]
     purpose: Text
     operations: list[SystemOperation]
 

@@ -9,7 +9,9 @@ import csv
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedWriter, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +29,40 @@ def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
+    written = 0
+    with _whole(target) as binary:
+        file = TextIOWrapper(binary, encoding="utf-8", newline="")
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([_cell(value) for value in row])
+            written += 1
+        file.detach()  # flushes, and leaves the file open
+    return written
+
+
+def csv_of(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as `write_csv` writes them."""
+    file = StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return file.getvalue()
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a file; one of the same name is replaced when it is whole."""
+    with _whole(target) as file:
+        file.write(content)
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[BufferedWriter]:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}_", suffix=".draft")
-    written = 0
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            for row in rows:
-                writer.writerow([_cell(value) for value in row])
-                written += 1
+        with os.fdopen(handle, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(draft).chmod(0o640)
@@ -44,7 +70,6 @@ def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
-    return written
 
 
 def _cell(value: Any) -> Any:

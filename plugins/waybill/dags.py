@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator, CronDataIntervalTimetable, Param, chain
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetWatcher,
+    BaseOperator,
+    CronDataIntervalTimetable,
+    Param,
+    chain,
+    cross_downstream,
+)
 
 from include.approvals.policy import MOST_STAGES
 from include.cases.model import Step
@@ -18,6 +28,10 @@ from include.contracts.generate import dag_documentation
 from include.contracts.registry import contract
 from include.data.database import engine
 from include.integrations.steps import Plan
+from include.reporting.catalogue import REPORTS
+from include.reporting.going_out import SYSTEMS
+from include.reporting.intervals import Period
+from include.stock.warehouse import warehouse
 from waybill.approvals import QUESTION_TASK, stage_task
 from waybill.notifiers import deadline, on_run_failure, on_run_success, on_task_failure
 from waybill.operators.approvals import (
@@ -29,6 +43,7 @@ from waybill.operators.approvals import (
 )
 from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator, ReclaimCasesOperator
 from waybill.operators.effects import EffectStepOperator
+from waybill.operators.reports import DeliverReportsOperator, MakeReportOperator
 from waybill.triggers import PendingCasesTrigger
 
 START = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
@@ -36,6 +51,13 @@ START = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 
 UNTIL = "(data_interval_end | default(dag_run.run_after))"
 """In a template, the moment up to which a scheduled DAG looks; up to now, in a run that is triggered without a date."""
+
+PATIENT: dict[str, Any] = {
+    "retries": 30,
+    "retry_delay": timedelta(minutes=1),
+    "max_retry_delay": timedelta(minutes=15),
+}
+"""For tasks that tell people something: a chat or a mail server may be away for a morning."""
 
 DEFAULT_ARGS: dict[str, Any] = {
     "retries": 4,
@@ -68,11 +90,13 @@ def workflow_dag(
     catchup: bool = False,
     max_active_runs: int = 1,
     deadline_after: timedelta = timedelta(minutes=30),
+    heals_by_run: bool | None = None,
 ) -> DAG:
     """Return a DAG of `workflow` with everything that follows from its contract.
 
     :param purpose: the DAG file's docstring, shown in the UI above the contract.
     :param deadline_after: how long after it was queued a run may take before its owner is told.
+    :param heals_by_run: whether a good run shows that trouble is over; by default where a person triggers.
     """
     declared = contract(workflow)
     return DAG(
@@ -89,7 +113,7 @@ def workflow_dag(
         deadline=deadline(workflow, deadline_after),
         on_failure_callback=[put_back_cases, on_run_failure],
         # Where cases pass the steps, they show that trouble is over; where a person triggers, only the run does.
-        on_success_callback=on_run_success if schedule is None else None,
+        on_success_callback=on_run_success if (schedule is None if heals_by_run is None else heals_by_run) else None,
     )
 
 
@@ -126,6 +150,48 @@ def reclaim(workflow: str) -> ReclaimCasesOperator:
         until="{{ data_interval_end.isoformat() }}",
         finished_too="{{ params.finished_too | default(False) }}",
     )
+
+
+def reports_dag(dag_id: str, period: Period, *, cron: str, purpose: str) -> DAG:
+    """Return the DAG that makes the reports of a day, week or month, each in a task, and then delivers them.
+
+    A report that is refused keeps no other from going out; the run fails.
+
+    :param cron: by the company's clock, some hours after the period's end.
+    """
+    titles = {name: report.title for name, report in REPORTS.items()}
+    chosen = Param(
+        list(REPORTS),
+        type="array",
+        title="Reports",
+        description="Those to make; nobody gets the same figures of an interval twice.",
+        items={"type": "string", "enum": list(REPORTS)},
+        examples=list(REPORTS),
+        values_display=titles,
+    )
+    with workflow_dag(
+        dag_id,
+        "reports",
+        schedule=CronDataIntervalTimetable(cron, timezone=warehouse().zone.key),
+        purpose=purpose,
+        params={"reports": chosen},
+        deadline_after=timedelta(hours=2),
+        heals_by_run=True,
+    ) as dag:
+        before = f"{{{{ {UNTIL}.isoformat() }}}}"
+        made = [
+            MakeReportOperator(
+                task_id=name, task_display_name=titles[name], report=name, period=period, before=before,
+                owner=contract("reports").step(name).owner.id,
+            )
+            for name in REPORTS
+        ]  # fmt: skip
+        sent = [DeliverReportsOperator(task_id=step, step=step, trigger_rule="all_done", **PATIENT) for step in SYSTEMS]
+        # The last task of a run decides how the run ends: whatever failed before it, fails it.
+        done = EmptyOperator(task_id="done", trigger_rule="none_failed")
+        cross_downstream(made, sent)
+        [*made, *sent] >> done
+    return dag
 
 
 MOST_ROUNDS = 20_000

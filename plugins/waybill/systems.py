@@ -24,11 +24,18 @@ class UnknownSystem(ValueError):
     """A role is connected to a type of system that Waybill has no provider for."""
 
 
+def _report_files(target: Any) -> Provider:
+    from waybill.reports import report_files  # noqa: PLC0415 - few tasks need it
+
+    return report_files(target)
+
+
 BUILTIN: dict[str, Callable[[Any], Provider]] = {
     "crm": BuiltinCrm,
     "erp": BuiltinErp,
     "mail": LocalMailbox,
     "chat": ChatLog,
+    "reporting": _report_files,
 }
 
 
@@ -65,5 +72,6 @@ def closing_provider(role: str) -> Iterator[Provider]:
 def _connected() -> dict[str, dict[str, Callable[[str], Provider]]]:
     """Role -> connection type -> what makes a provider of a connection; imported late, for it is heavy."""
     from waybill import alert_hooks, hooks  # noqa: PLC0415
+    from waybill.reports import signed_webhook  # noqa: PLC0415
 
-    return {**hooks.CONNECTED, "chat": alert_hooks.CONNECTED}
+    return {**hooks.CONNECTED, "chat": alert_hooks.CONNECTED, "webhook": {"http": signed_webhook}}

@@ -13,20 +13,25 @@ OUTCOMES = {"new": "new contact", "same": "merged", "possible": "new contact, po
 
 
 def sync_reporting(work: Work) -> None:
-    """Write or renew the fact of each lead; its day is the day of its arrival, in UTC."""
+    """Write or renew the fact of each lead; its day is the day of its arrival, in UTC.
+
+    It happened when it was sent, be that long before.
+    """
     work.connection.execute(
         text("""
             insert into report_lead_facts (case_id, day, source, campaign, segment, owner, country, match,
-                                           contact_id, deal_id, mail, received_at, processed_at)
+                                           contact_id, deal_id, mail, happened_at, received_at, processed_at)
             select leads.case_id, (cases.created_at at time zone 'UTC')::date, leads.source,
                    coalesce(campaign, ''), coalesce(segment, ''), coalesce(assignee, ''), coalesce(country, ''),
-                   match, contact_id, deal_id, coalesce(mail, ''), cases.created_at, clock_timestamp()
+                   match, contact_id, deal_id, coalesce(mail, ''),
+                   least(leads.submitted_at, cases.created_at), cases.created_at, clock_timestamp()
             from leads join cases on cases.id = leads.case_id
             where leads.case_id = any(:ids)
             on conflict (case_id) do update set
                 source = excluded.source, campaign = excluded.campaign, segment = excluded.segment,
                 owner = excluded.owner, country = excluded.country, match = excluded.match,
-                contact_id = excluded.contact_id, deal_id = excluded.deal_id, mail = excluded.mail"""),
+                contact_id = excluded.contact_id, deal_id = excluded.deal_id, mail = excluded.mail,
+                happened_at = excluded.happened_at"""),
         work.values,
     )
 

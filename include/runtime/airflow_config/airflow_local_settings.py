@@ -55,10 +55,18 @@ PACKAGES = (
     "include.domain",
     "include.integrations",
     "include.monitoring",
+    "include.reporting",
     "include.stock",
     "waybill.operators",
 )
-SINGLE = ("include.data.database", "include.data.frames", "include.intake.imports", "waybill.dags", "waybill.systems")
+SINGLE = (
+    "include.data.database",
+    "include.data.frames",
+    "include.data.pdf",
+    "include.intake.imports",
+    "waybill.dags",
+    "waybill.systems",
+)
 # Declarations and rules in YAML that nearly every task asks for; reading them takes half a second.
 DECLARATIONS = (
     "include.contracts.registry:contracts",

@@ -1,0 +1,16 @@
+"""Make the reports of yesterday: leads, spending, stock, and the workflows themselves.
+
+Each report is made in a task of its own, guarded by checks: what fails them is not published, its task fails and says
+why, and the last good edition stays. Then each edition goes out once to its readers (`include/reporting/readers.yaml`):
+files, messages, mails with a PDF, a webhook where one is connected. *Waybill, Reports* shows all editions.
+
+Everything counts on the day on which it happened. **Backfill** any past days from Airflow: the figures are the same
+while the facts are; facts that came late make a new revision, which is told as put right.
+"""
+
+from __future__ import annotations
+
+from include.reporting.intervals import Period
+from waybill.dags import reports_dag
+
+reports_dag("reports_daily", Period.DAILY, cron="0 5 * * *", purpose=__doc__)

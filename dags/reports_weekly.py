@@ -1,0 +1,11 @@
+"""Make the reports of last week, from Monday to Sunday; see `reports_daily`.
+
+Backfill any past ones from Airflow: the figures are the same while the facts are.
+"""
+
+from __future__ import annotations
+
+from include.reporting.intervals import Period
+from waybill.dags import reports_dag
+
+reports_dag("reports_weekly", Period.WEEKLY, cron="0 5 * * 1", purpose=__doc__)

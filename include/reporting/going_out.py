@@ -1,0 +1,154 @@
+"""What goes out of an edition, as effects: messages, mails, files, a webhook.
+
+Messages, mails and webhooks have the figures' digest in their key, so nobody gets the same figures of an interval
+twice. Files have the revision as well: what lies in the folder is always the newest.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from include.environment import base_url
+from include.integrations import ledger
+from include.integrations.systems import Effect, Provider
+from include.reporting.catalogue import REPORTS, Readers, readers
+from include.reporting.editions import WORKFLOW, Edition
+from include.reporting.intervals import Interval
+from include.reporting.model import Report, shown
+
+CHAT, MAIL, FILES, WEBHOOK = "tell_by_chat", "tell_by_mail", "write_files", "call_webhook"
+"""The steps that deliver, each with its system."""
+SYSTEMS = {CHAT: "chat", MAIL: "mail", FILES: "reporting", WEBHOOK: "webhook"}
+KEY_DIGITS = 16
+"""Of the digest, in keys: two editions of one interval that share them do not happen."""
+
+
+def plan(edition: Edition, interval: Interval, *, webhook: bool) -> list[Effect]:
+    """Return what goes out of a published edition.
+
+    :param webhook: whether one is connected.
+    """
+    report = REPORTS[edition.report]
+    to: Readers = readers()[edition.report]
+    place = f"{edition.report}/{edition.period}/{edition.first_day}"
+    same = f"{place}/{edition.digest[:KEY_DIGITS]}"
+    effects = [_effect(CHAT, "post_message", same, team.id, _message(report, edition, interval, team.notices))
+               for team in to.chat]  # fmt: skip
+    if to.mail:
+        mail = _mail(report, edition, interval)
+        effects += [_effect(MAIL, "send_mail", same, team.id, {**mail, "to": team.email}) for team in to.mail]
+    newest = f"{same}/{edition.revision}"
+    effects.append(_effect(FILES, "write_files", newest, "folder", {"edition": edition.id}))
+    if webhook:
+        effects.append(_effect(WEBHOOK, "call_webhook", same, "webhook", _call(report, edition, interval)))
+    return effects
+
+
+def deliver(engine: Engine, provider: Provider, step: str) -> int:
+    """Deliver what is due of a step; returns how much its system has not taken yet."""
+    ledger.deliver(engine, provider, system=SYSTEMS[step], scope=ledger.Scope(step=step))
+    with engine.connect() as connection:
+        return int(
+            connection.execute(
+                text("""
+                    select count(*) from effects where system = :system and step = :step and case_id is null
+                       and state not in ('sent', 'dead')"""),
+                {"system": SYSTEMS[step], "step": step},
+            ).scalar_one()
+        )
+
+
+def link(edition: Edition) -> str:
+    """Return the address of an edition's page."""
+    return f"{base_url()}/waybill/reports/{edition.id}"
+
+
+def _effect(step: str, operation: str, place: str, target: str, payload: dict[str, Any]) -> Effect:
+    target = f"{place}/{target}"
+    return Effect(f"{WORKFLOW}/{target}/{operation}", SYSTEMS[step], operation, None, step, target, payload)
+
+
+def _headline(report: Report, edition: Edition, interval: Interval) -> str:
+    again = "" if edition.revision == 1 else ", put right"
+    return f"{report.title}, {interval}{again}"
+
+
+def _lines(report: Report, edition: Edition) -> list[tuple[str, str]]:
+    totals = report.figures[0]
+    return [
+        (column.title, shown(column, value))
+        for column, value in zip(totals.columns, edition.tables["totals"][0], strict=True)
+    ]
+
+
+def _message(report: Report, edition: Edition, interval: Interval, channel: str) -> dict[str, Any]:
+    from include.reporting.charts import blocks  # noqa: PLC0415 - plots are heavy, and most who import this draw none
+
+    headline = _headline(report, edition, interval)
+    lines = [
+        f"*{_marked(headline)}*",
+        *(f"• {_marked(title)}: {_marked(value)}" for title, value in _lines(report, edition)),
+    ]
+    for figure in report.figures:
+        if drawn := blocks(figure, edition.tables[figure.name]):
+            lines.append(f"`{drawn}` {_marked(figure.columns[1].title)} by day")
+    lines.append(f"<{link(edition)}|Tables and plots>")
+    block = {"type": "section", "text": {"type": "mrkdwn", "text": "\n".join(lines)}}
+    return {"channel": channel, "text": headline, "blocks": [block]}
+
+
+def _mail(report: Report, edition: Edition, interval: Interval) -> dict[str, Any]:
+    from include.reporting.paper import pdf  # noqa: PLC0415 - as above
+
+    headline = _headline(report, edition, interval)
+    lines = _lines(report, edition)
+    rows = "".join(f"<tr><td>{escape(title)}</td><td>{escape(value)}</td></tr>" for title, value in lines)
+    name = f"{edition.report}-{edition.period}-{edition.first_day}.pdf"
+    return {
+        "subject": headline,
+        "text": "\n".join([headline, "", *(f"{title}: {value}" for title, value in lines), "", link(edition)]) + "\n",
+        "html": f"<h3>{escape(headline)}</h3><table>{rows}</table>"
+        f'<p><a href="{escape(link(edition))}">Tables and plots</a></p>',
+        "headers": {"Auto-Submitted": "auto-generated"},
+        "attachments": [
+            {
+                "filename": name,
+                "content_type": "application/pdf",
+                "base64": base64.b64encode(pdf(report, edition, interval)).decode(),
+            }
+        ],
+    }
+
+
+def _call(report: Report, edition: Edition, interval: Interval) -> dict[str, Any]:
+    return {
+        "type": "report.published",
+        "timestamp": edition.written_at.isoformat(),
+        "data": {
+            "report": edition.report,
+            "period": edition.period,
+            "since": interval.since.isoformat(),
+            "until": interval.until.isoformat(),
+            "revision": edition.revision,
+            "digest": edition.digest,
+            "link": link(edition),
+            "figures": {
+                figure.name: list(_named(figure.columns, edition.tables[figure.name])) for figure in report.figures
+            },
+        },
+    }
+
+
+def _named(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield {column.name: value for column, value in zip(columns, row, strict=True)}
+
+
+def _marked(line: str) -> str:
+    """Nothing that somebody wrote may call a channel or draw a link."""
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,79 @@
+"""The days, weeks and months that reports are about, by the company's clock.
+
+A week begins on Monday. An interval holds its first instant and not its last; across a change of the clocks a day has
+23 or 25 hours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+
+class Period(StrEnum):
+    """How much time one edition of a report is about."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The time that an edition is about.
+
+    :param first: its first day.
+    :param end: the day after its last one.
+    """
+
+    period: Period
+    first: date
+    end: date
+    zone: ZoneInfo
+
+    @property
+    def since(self) -> datetime:
+        """Its first instant."""
+        return datetime.combine(self.first, time(), self.zone)
+
+    @property
+    def until(self) -> datetime:
+        """The first instant after it."""
+        return datetime.combine(self.end, time(), self.zone)
+
+    @property
+    def last(self) -> date:
+        """Its last day."""
+        return self.end - timedelta(days=1)
+
+    def __str__(self) -> str:
+        """For people: `Mon 2 Mar 2026`, `week 10 of 2026`, `March 2026`."""
+        match self.period:
+            case Period.DAILY:
+                return f"{self.first:%a} {self.first.day} {self.first:%b %Y}"
+            case Period.WEEKLY:
+                year, week, _ = self.first.isocalendar()
+                return f"week {week} of {year}"
+            case Period.MONTHLY:
+                return f"{self.first:%B %Y}"
+
+
+def containing(period: Period, day: date, zone: ZoneInfo) -> Interval:
+    """Return the interval that a day belongs to."""
+    match period:
+        case Period.DAILY:
+            return Interval(period, day, day + timedelta(days=1), zone)
+        case Period.WEEKLY:
+            first = day - timedelta(days=day.weekday())
+            return Interval(period, first, first + timedelta(days=7), zone)
+        case Period.MONTHLY:
+            first = day.replace(day=1)
+            return Interval(period, first, (first + timedelta(days=31)).replace(day=1), zone)
+
+
+def last_whole(period: Period, moment: datetime, zone: ZoneInfo) -> Interval:
+    """Return the last interval that was over at `moment`."""
+    begun = containing(period, moment.astimezone(zone).date(), zone)
+    return containing(period, begun.first - timedelta(days=1), zone)

@@ -1,0 +1,93 @@
+"""Where reports go that Airflow knows the way to: an object store, and an address outside that is told.
+
+The folder of reports may be any address that Airflow's ObjectStoragePath understands, such as `s3://connection@bucket/x`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from airflow.sdk import Connection, ObjectStoragePath
+from airflow.sdk.exceptions import AirflowNotFoundException
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from include.data.database import engine
+from include.integrations.http import HttpClient
+from include.integrations.webhook import SecretUnusable, SignedWebhook
+from include.reporting.files import Folder, ReportFiles, Store, reports_folder
+from waybill.hooks.http import ConnectionUnusable, ResilientHttpHook
+
+WEBHOOK = "waybill_webhook"
+"""The connection, of type `http`: Host is the address, Password the secret (`whsec_…`)."""
+
+
+class ObjectStore:
+    """A folder of an object store, where a file is there when it is whole."""
+
+    def __init__(self, address: str) -> None:
+        self._root = ObjectStoragePath(address)
+
+    @property
+    def name(self) -> str:
+        """Its address."""
+        return str(self._root)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Replace a file.
+
+        :raises OSError: when it cannot be written.
+        """
+        target = self._root / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:  # type: ignore[no-untyped-call]
+                file.write(content)
+        except OSError:
+            raise
+        except Exception as error:  # each store has errors of its own
+            raise OSError(f"{type(error).__name__} of the object store") from error
+
+
+def report_files(target: Engine) -> ReportFiles:
+    """Return the provider of the role `reporting`: a folder, or an object store."""
+    folder = reports_folder()
+    store: Store = ObjectStore(folder) if "://" in folder else Folder(Path(folder))
+    return ReportFiles(target, store)
+
+
+class WebhookHook(ResilientHttpHook):
+    """An address that is told what happens; the password signs, and is never sent."""
+
+    def _guess(self, connection: object, extra: object) -> str:  # noqa: ARG002
+        return "none"
+
+    def get_provider(self) -> SignedWebhook:
+        """Return the provider; it belongs to this process.
+
+        :raises ConnectionUnusable: with what to correct in the connection.
+        """
+        secret = self.get_connection(self.http_conn_id).password or ""
+        system = self.system()
+        parts = urlsplit(system.base_urls[0])
+        client = HttpClient(replace(system, base_urls=(f"{parts.scheme}://{parts.netloc}",)), engine())
+        try:
+            return SignedWebhook(client, parts.path or "/", SecretStr(secret))
+        except SecretUnusable as error:
+            raise ConnectionUnusable(f"connection {self.http_conn_id}: {error}; it stands in Password") from None
+
+
+def signed_webhook(connection_id: str) -> SignedWebhook:
+    """Return the provider of the role `webhook`, from a connection of type `http`."""
+    return WebhookHook(connection_id).get_provider()
+
+
+def webhook_connected() -> bool:
+    """Say whether there is an address to tell."""
+    try:
+        Connection.get(WEBHOOK)
+    except AirflowNotFoundException:
+        return False
+    return True
