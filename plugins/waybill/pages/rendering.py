@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent
 TABS = {
     "board": "Board",
     "quarantine": "Quarantine",
+    "effects": "Effects",
     "approvals": "Approvals",
     "health": "Health",
 }
