@@ -29,6 +29,10 @@ class Looked:
     raised: int
     recovered: int
 
+    def __add__(self, other: Looked) -> Looked:
+        """Both together."""
+        return Looked(self.raised + other.raised, self.recovered + other.recovered)
+
 
 def look(alerts: Alerts) -> Looked:
     """Raise alerts for what is wrong now, and resolve those whose trouble is over."""

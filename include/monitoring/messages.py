@@ -13,6 +13,7 @@ from html import escape as html_escape
 from typing import Any
 from urllib.parse import quote
 
+from include.monitoring import watch_wordings
 from include.monitoring.wording import Wording, cases_in_words, effects_in_words, step_in_words, such_as
 
 LONGEST_HEADER = 150
@@ -31,6 +32,14 @@ class Kind(StrEnum):
     DEADLINE_MISSED = "deadline_missed"
     EFFECTS_DEAD = "effects_dead"
     SYSTEM_DOWN = "system_down"
+    DAG_IMPORT_ERROR = "dag_import_error"
+    SCHEDULE_MISSED = "schedule_missed"
+    AIRFLOW_SILENT = "airflow_silent"
+    INBOX_GROWING = "inbox_growing"
+    LEDGER_GROWING = "ledger_growing"
+    CONNECTION_MISSING = "connection_missing"
+    CANARY = "canary"
+    CANARY_MISSING = "canary_missing"
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,10 @@ class Links:
         return f"{self.base_url.rstrip('/')}/{path}"
 
     def run(self, alert: Alert) -> str:
-        """The failed task's log, the run, the DAG, or the list of DAGs: the closest that there is."""
+        """The failed task's log, the run, the DAG, or the page that shows it: the closest that there is."""
         facts = alert.facts
+        if "page" in facts:
+            return self._at(str(facts["page"]))
         dag_id, run_id, task_id = (facts.get(name) for name in ("dag_id", "run_id", "task_id"))
         if not (dag_id or alert.dag_id):
             return self._at("dags")
@@ -322,4 +333,12 @@ _WORDINGS: dict[str, Callable[[Alert, Numbers, Names], Wording]] = {
     Kind.DEADLINE_MISSED: _deadline_missed,
     Kind.EFFECTS_DEAD: _effects_dead,
     Kind.SYSTEM_DOWN: _system_down,
+    Kind.DAG_IMPORT_ERROR: watch_wordings.dag_import_error,
+    Kind.SCHEDULE_MISSED: watch_wordings.schedule_missed,
+    Kind.AIRFLOW_SILENT: watch_wordings.airflow_silent,
+    Kind.INBOX_GROWING: watch_wordings.inbox_growing,
+    Kind.LEDGER_GROWING: watch_wordings.ledger_growing,
+    Kind.CONNECTION_MISSING: watch_wordings.connection_missing,
+    Kind.CANARY: watch_wordings.canary,
+    Kind.CANARY_MISSING: watch_wordings.canary_missing,
 }

@@ -32,8 +32,10 @@ def touched(connection: Connection, alert: Alert) -> Numbers:
     """Count whom an alert touches now; of a run's cases the largest count stays, for they go back when it is over."""
     if alert.kind in (Kind.CASES_QUARANTINED, Kind.EFFECTS_DEAD):
         return _subjects(connection, alert)
-    if alert.kind == Kind.SYSTEM_DOWN:
-        return _waiting_for(connection, alert)
+    if alert.kind in (Kind.SYSTEM_DOWN, Kind.LEDGER_GROWING):
+        return _waiting_for(connection, str(alert.facts.get("system", alert.cause)))
+    if alert.kind in (Kind.INBOX_GROWING, Kind.AIRFLOW_SILENT):
+        return _due(connection, alert.workflow if alert.kind == Kind.INBOX_GROWING else None)
     found = connection.execute(
         text("""
             select cases.id from cases join claims on claims.id = cases.claim_id
@@ -62,14 +64,18 @@ def cases_of(connection: Connection, alert_id: int) -> list[TouchedCase]:
                 select e.case_id from alert_subjects s join effects e on e.id = s.subject_id
                 where s.alert_id = :id and s.what = 'effect' and e.case_id is not null
                 union
-                select e.case_id from alerts a join effects e on e.system = a.cause
-                where a.id = :id and a.kind = 'system_down' and e.case_id is not null
+                select e.case_id from alerts a join effects e on e.system = coalesce(a.facts->>'system', a.cause)
+                where a.id = :id and a.kind in ('system_down', 'ledger_growing') and e.case_id is not null
                   and e.state in ('pending', 'failed', 'unknown', 'sending')
                 union
                 select c.id from alerts a join claims on claims.workflow = a.workflow
                                                      and claims.run_id = a.facts->>'run_id'
                      join cases c on c.claim_id = claims.id
                 where a.id = :id
+                union all
+                (select c.id from alerts a join cases c on c.workflow = a.workflow
+                 where a.id = :id and a.kind = 'inbox_growing' and c.state = 'pending' and c.available_at <= now()
+                 order by c.available_at, c.id limit :most)
                 union
                 select cast(example as bigint)
                 from alerts a, jsonb_array_elements_text(a.facts->'touched'->'examples') example where a.id = :id
@@ -112,7 +118,19 @@ def _subjects(connection: Connection, alert: Alert) -> Numbers:
     return Numbers(cases, remaining, examples or (), {row[0]: row[1] for row in reasons})
 
 
-def _waiting_for(connection: Connection, alert: Alert) -> Numbers:
+def _due(connection: Connection, workflow: str | None) -> Numbers:
+    """Cases that wait to be taken, of one workflow or of all."""
+    cases, examples = connection.execute(
+        text("""
+            select count(*), (array_agg(id order by available_at, id))[1 : 5] from cases
+            where state = 'pending' and available_at <= now()
+              and (cast(:workflow as text) is null or workflow = :workflow)"""),
+        {"workflow": workflow},
+    ).one()
+    return Numbers(cases=cases, remaining=cases, examples=examples or ())
+
+
+def _waiting_for(connection: Connection, system: str) -> Numbers:
     effects, cases, examples = connection.execute(
         text("""
             select count(effect), count(distinct case_id),
@@ -124,6 +142,6 @@ def _waiting_for(connection: Connection, alert: Alert) -> Numbers:
                   select null, cases.id from cases where state in ('pending', 'running') and (workflow, stage) in
                       (select workflow, step from events where kind = 'system away'
                        and at > now() - interval '10 minutes' and detail->>'system' = :system)) waiting"""),
-        {"system": alert.cause},
+        {"system": system},
     ).one()
     return Numbers(cases=cases, remaining=cases, examples=examples or (), effects=effects)

@@ -75,8 +75,11 @@ def _status(home: Home, _: argparse.Namespace) -> int:
             console.print(f"{name}: {state}")
     if not health.is_healthy(found):
         return 1
+    troubles = local.unwell(home)
+    for trouble in troubles:
+        console.print(f"[red]alerts: {trouble}[/red]")
     _address(home)
-    return 0
+    return 1 if troubles else 0
 
 
 def _logs(home: Home, arguments: argparse.Namespace) -> int:

@@ -26,6 +26,8 @@ DEFAULT_PORT = 8080
 USER = "admin"
 VIEWER = "viewer"
 """An account that sees everything and changes nothing."""
+WATCHER = "watcher"
+"""The same for Waybill itself, whose alerts ask Airflow for files that it cannot read and schedules that it missed."""
 NEEDED_DISK = 600 * 2**20  # bytes: a fresh PostgreSQL with Airflow's tables takes 120 MB, and logs need room
 LONGEST_SOCKET_PATH = 100  # characters; the kernel's limit is 108 on Linux and 104 on macOS
 
@@ -148,6 +150,7 @@ def _makers() -> dict[str, Callable[[], str]]:
         "AIRFLOW__API_AUTH__JWT_SECRET": _token,
         "WAYBILL_ADMIN_PASSWORD": _password,
         "WAYBILL_PEOPLE_PASSWORD": _password,
+        "WAYBILL_WATCHER_PASSWORD": _password,
         "WAYBILL_TRYTON_PASSWORD": _password,
         "WAYBILL_TRYTON_ADMIN_PASSWORD": _password,
         "WAYBILL_SECRET_KEY": _fernet_key,
@@ -181,13 +184,18 @@ def environment(home: Home, *, waybill_url: str, airflow_url: str) -> dict[str, 
     generated = keys(home)
     password = os.environ.get("WAYBILL_ADMIN_PASSWORD") or generated["WAYBILL_ADMIN_PASSWORD"]
     passwords = home.airflow / "passwords.json"
-    accounts = dict.fromkeys([VIEWER, *_accounts()], generated["WAYBILL_PEOPLE_PASSWORD"]) | {USER: password}
+    watcher = generated["WAYBILL_WATCHER_PASSWORD"]
+    accounts = dict.fromkeys([VIEWER, *_accounts()], generated["WAYBILL_PEOPLE_PASSWORD"])
+    accounts |= {USER: password, WATCHER: watcher}
     write_private(passwords, json.dumps(accounts) + "\n")
     settings = {
         **{name: value for name, value in generated.items() if not name.endswith("_PASSWORD")},
         "WAYBILL_DATABASE_URL": waybill_url,
         "WAYBILL_ENVIRONMENT": "development",
         "WAYBILL_IMPORT_FOLDER": str(home.imports),
+        "AIRFLOW_CONN_WAYBILL_AIRFLOW": json.dumps(
+            {"conn_type": "http", "host": home.url, "login": WATCHER, "password": watcher}
+        ),
         **_airflow_settings(home, airflow_url, passwords),
     }
     inherited = {
@@ -239,7 +247,7 @@ def _airflow_settings(home: Home, airflow_url: str, passwords: Path) -> dict[str
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{home.url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
-            [f"{USER}:admin", f"{VIEWER}:viewer", *(f"{account}:user" for account in _accounts())]
+            [f"{USER}:admin", f"{VIEWER}:viewer", f"{WATCHER}:viewer", *(f"{account}:user" for account in _accounts())]
         ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": sync_url,

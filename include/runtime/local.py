@@ -18,7 +18,8 @@ import httpx
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from include.data.database import migrate
+from include.data.database import connect, migrate
+from include.monitoring import wellbeing
 from include.runtime import embedded_postgres, health, tryton
 from include.runtime.environment import REPOSITORY, Home, RuntimeProblem, environment, keys
 from include.runtime.supervision import (
@@ -223,6 +224,19 @@ def _refuse_dead_program(home: Home, supervisor: Supervisor) -> None:
             log = Path(home.logs / f"{name}.log")
             tail = log.read_text(errors="replace")[-1500:] if log.exists() else ""
             raise RuntimeProblem(f"The {name} does not stay up. The end of {log}:\n{tail}")
+
+
+def unwell(home: Home) -> list[str]:
+    """Return what is wrong with this home's alerts; a failure that nobody hears of is the worst one."""
+    engine = connect(settings(home)["WAYBILL_DATABASE_URL"])
+    started = Supervisor(home).states()["scheduler"]["start"]
+    try:
+        with engine.connect() as connection:
+            return wellbeing.unwell(connection, since=datetime.fromtimestamp(started, UTC))
+    except SQLAlchemyError as error:
+        return [f"Waybill's database cannot be asked: {type(error).__name__}."]
+    finally:
+        engine.dispose()
 
 
 def admin_password(home: Home) -> str:

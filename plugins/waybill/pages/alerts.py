@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from include.data.database import engine
 from include.monitoring.messages import Kind
 from include.monitoring.touched import MOST_LISTED, cases_of
-from waybill.pages.rendering import page
+from include.monitoring.wellbeing import unwell
+from waybill.pages.rendering import HEADERS, page
 from waybill.pages.visitor import Looking
 
 RUNBOOKS = Path(__file__).resolve().parents[3] / "docs" / "runbooks"
 
 router = APIRouter()
+_STARTED = datetime.now(UTC)
+
+
+@router.get("/alive")
+def alive() -> PlainTextResponse:
+    """Tell a monitor outside, which need not log in, whether alerts would arrive; what is wrong is not for it."""
+    try:
+        with engine().connect() as connection:
+            troubles = unwell(connection, since=_STARTED)
+    except SQLAlchemyError:
+        troubles = ["no database"]
+    return PlainTextResponse("unwell" if troubles else "well", 503 if troubles else 200, HEADERS)
 
 
 @router.get("/alerts/{alert_id}")

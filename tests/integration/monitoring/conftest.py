@@ -12,6 +12,7 @@ from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.slack import SlackApi, SlackWebhook, quiet_logger
 from include.integrations.systems import Mode
 from include.monitoring.alerts import Alerts
+from tests.standins.airflow import Airflow, airflow_standin
 from tests.standins.slack import TOKEN, Slack, slack_standin
 from tests.support.work import change
 from waybill.alert_delivery import look_and_publish, tell_by_chat, tell_by_mail
@@ -46,13 +47,19 @@ def alerts(engine: Engine) -> Alerts:
 
 
 @pytest.fixture
-def minute(engine: Engine, alerts: Alerts, api: SlackApi) -> Callable[..., None]:
+def airflow() -> Iterator[Airflow]:
+    with airflow_standin() as standin:
+        yield standin
+
+
+@pytest.fixture
+def minute(engine: Engine, alerts: Alerts, api: SlackApi, airflow: Airflow) -> Callable[..., None]:
     """One run of `waybill_alerts`, with all waiting times gone by."""
 
     def run(chat: SlackApi | SlackWebhook | None = None) -> None:
         change(engine, "update alerts set updated_at = updated_at - interval '1 minute'")
         change(engine, "update effects set available_at = now() where step = 'alerts' and state <> 'sent'")
-        look_and_publish(alerts)
+        look_and_publish(alerts, airflow.account)
         tell_by_chat(engine, chat or api)
         tell_by_mail(engine, LocalMailbox(engine))
 

@@ -103,6 +103,8 @@ def airflow(airflow_home: Path, database_url: URL, slack: Slack, tmp_path: Path)
                 "WAYBILL_DATABASE_URL": database_url.render_as_string(hide_password=False),
                 "WAYBILL_ENVIRONMENT": "production",
                 "AIRFLOW_CONN_WAYBILL_CHAT": json.dumps(connection),
+                "AIRFLOW_CONN_WAYBILL_MAIL": "smtp://mail.example.com",
+                "AIRFLOW_CONN_WAYBILL_AIRFLOW": "http://watcher:secret@127.0.0.1:9",
                 **extra,
             },
         )
@@ -141,6 +143,26 @@ def test_a_webhook_connection_works_as_well(airflow: Airflow, slack: Slack) -> N
     (message,) = slack.messages
     assert "ValueError" in message.whole
     assert slack.webhook not in output
+
+
+def test_a_production_without_its_second_route_is_told_and_gets_nothing_built_in(
+    airflow: Airflow, engine: Engine, slack: Slack
+) -> None:
+    code = """
+        import os
+        del os.environ["AIRFLOW_CONN_WAYBILL_MAIL"]
+        from include.data.database import engine
+        from waybill.alert_delivery import look_and_publish, tell_by_chat, tell_by_mail
+        look_and_publish()
+        print(tell_by_chat())
+        with engine().begin() as connection:
+            connection.exec_driver_sql("update effects set state = 'dead', error = 'x', sent_at = null, answer = null")
+        print(tell_by_mail())
+    """
+    assert "'written': 1, 'sent': 0" in airflow(code)
+    (message,) = slack.messages
+    assert "The connection waybill_mail is missing or refused" in message.whole
+    assert rows(engine, "select * from mailbox") == []
 
 
 def test_a_context_without_exception_and_without_run_still_alerts(airflow: Airflow, engine: Engine) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from include.cases.model import Reason
-from include.monitoring.alerts import Alerts
+from include.monitoring.alerts import Alerts, Trouble
 from include.monitoring.look import look
 from include.monitoring.messages import Kind
 from tests.integration.monitoring.test_alerts import set_aside
@@ -20,7 +20,7 @@ def test_the_cases_of_an_alert_are_listed_with_codes_and_without_messages(engine
     ids = set_aside(engine, 2, Reason("email.invalid", "jane@example.com cannot exist"))
     look(Alerts(engine))
     seen = log_in("viewer").text("/alerts/1")
-    assert all(f"<td>{case_id}</td>" in seen for case_id in ids)
+    assert all(f'<a href="/waybill/cases/{case_id}">{case_id}</a>' in seen for case_id in ids)
     assert "email.invalid" in seen
     assert "jane" not in seen
     assert log_in("viewer").get("/alerts/99").status_code == 404
@@ -35,3 +35,13 @@ def test_nothing_is_shown_to_who_is_not_logged_in_and_no_other_file(log_in: Any)
     for path in ("/alerts/1", "/runbooks/task_failed"):
         assert log_in(None).get(path).status_code == 401
     assert log_in("viewer").get("/runbooks/..%2Falerts").status_code in (404, 422)
+
+
+def test_a_monitor_that_does_not_log_in_learns_whether_alerts_would_arrive_and_no_more(
+    engine: Engine, log_in: Any
+) -> None:
+    answer = log_in(None).get("/alive")
+    assert (answer.status_code, answer.text) == (200, "well")
+    Alerts(engine).raise_alert(Trouble(Kind.CONNECTION_MISSING, "waybill", "x", cause="waybill_chat"))
+    answer = log_in(None).get("/alive")
+    assert (answer.status_code, answer.text) == (503, "unwell")

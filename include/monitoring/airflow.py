@@ -1,0 +1,157 @@
+"""Asks Airflow how it is, over its public REST API: parts that live, files it cannot read, DAGs that are overdue.
+
+It asks and changes nothing. Without an account it asks for the health page only, which needs none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+PARTS = ("scheduler", "triggerer", "dag_processor", "metadatabase")
+API_SERVER = "api_server"
+TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+PAGE = 100
+"""Rows that one answer holds; Airflow's default maximum."""
+LONGEST_ERROR = 200
+
+
+@dataclass(frozen=True)
+class Account:
+    """How Airflow's API is reached, and as whom.
+
+    :param url: base address, as a task reaches it.
+    :param login: an account that may look; None asks for the health page only.
+    """
+
+    url: str
+    login: str | None = None
+    password: SecretStr | None = None
+
+
+@dataclass(frozen=True)
+class ImportTrouble:
+    """A file that Airflow cannot read.
+
+    :param id: the same as long as the file stays broken.
+    :param error: the last line of what Python said.
+    """
+
+    id: int
+    filename: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """A DAG with a schedule, of which no run was made in time and none is under way."""
+
+    dag_id: str
+    due: datetime
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What Airflow said.
+
+    :param alive: its parts that live; empty when it did not answer.
+    :param asked: whether it also told of files and DAGs; without an account, or an answer, it did not.
+    :param refused: whether it does not take the account.
+    :param dags: ids of the DAGs that it knows.
+    """
+
+    alive: frozenset[str] = frozenset()
+    asked: bool = False
+    refused: bool = False
+    import_errors: list[ImportTrouble] = field(default_factory=list)
+    dags: frozenset[str] = frozenset()
+    overdue: list[Overdue] = field(default_factory=list)
+
+
+def ask(account: Account, *, overdue_since: datetime) -> Seen:
+    """Return what Airflow says of itself; a part that does not answer is one that does not live.
+
+    :param overdue_since: a run that was due before this moment is missed.
+    :raises httpx.HTTPStatusError: when it answers with an error that nobody expects.
+    """
+    with httpx.Client(base_url=account.url, timeout=TIMEOUT, transport=httpx.HTTPTransport(retries=1)) as api:
+        try:
+            alive = _alive(api)
+            if account.login is None:
+                return Seen(alive)
+            if not _logged_in(api, account):
+                return Seen(alive, refused=True)
+            errors = [
+                ImportTrouble(int(row["import_error_id"]), str(row["filename"]), _last_line(row["stack_trace"]))
+                for row in _rows(api, "/api/v2/importErrors", "import_errors")
+            ]
+            dags = list(_rows(api, "/api/v2/dags", "dags", exclude_stale="true"))
+            overdue = [
+                Overdue(str(dag["dag_id"]), due)
+                for dag in dags
+                if not dag["is_paused"]
+                and (due := _moment(dag["next_dagrun_run_after"])) is not None
+                and due < overdue_since
+                and not _under_way(api, str(dag["dag_id"]))
+            ]
+        except httpx.TransportError:
+            return Seen()
+        return Seen(
+            alive,
+            asked=True,
+            import_errors=errors,
+            dags=frozenset(str(dag["dag_id"]) for dag in dags),
+            overdue=overdue,
+        )
+
+
+def _alive(api: httpx.Client) -> frozenset[str]:
+    answer = api.get("/api/v2/monitor/health")
+    if answer.is_server_error:
+        return frozenset()
+    found: dict[str, Any] = answer.raise_for_status().json()
+    return frozenset({API_SERVER, *(part for part in PARTS if found.get(part, {}).get("status") == "healthy")})
+
+
+def _logged_in(api: httpx.Client, account: Account) -> bool:
+    secret = account.password.get_secret_value() if account.password else ""
+    answer = api.post("/auth/token", json={"username": account.login, "password": secret})
+    if answer.is_client_error:
+        return False
+    api.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
+    return True
+
+
+def _rows(api: httpx.Client, path: str, name: str, **params: str) -> Iterator[dict[str, Any]]:
+    offset = 0
+    while True:
+        page = api.get(path, params={"limit": PAGE, "offset": offset, **params}).raise_for_status().json()[name]
+        yield from page
+        if len(page) < PAGE:
+            return
+        offset += PAGE
+
+
+def _under_way(api: httpx.Client, dag_id: str) -> bool:
+    path = f"/api/v2/dags/{dag_id}/dagRuns?state=queued&state=running&limit=1"
+    found = api.get(path).raise_for_status().json()
+    return bool(found["dag_runs"])
+
+
+def _moment(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value.replace("Z", "+00:00")) if value else None
+
+
+def _last_line(stack_trace: str | None) -> str:
+    """The error's type and place; what follows the colon may quote the file."""
+    lines = (stack_trace or "").strip().splitlines() or [""]
+    kind = re.match(r"[\w.]+", lines[-1].strip())
+    places = re.findall(r'File "([^"]+)", line (\d+)', stack_trace or "")
+    where = f" at line {places[-1][1]} of {places[-1][0].rsplit('/', 1)[-1]}" if places else ""
+    return f"{kind.group() if kind else 'an error'}{where}"[:LONGEST_ERROR]

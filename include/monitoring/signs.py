@@ -1,0 +1,72 @@
+"""Signs of life: when each part was last seen alive, and which are silent for too long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, text
+
+LOOK = "look"
+"""The look for trouble of every minute."""
+WATCHDOG = "watchdog"
+"""The one that watches the look, from the triggerer."""
+CANARY = "canary"
+"""The last known failure that arrived."""
+OUTSIDE = "outside monitor"
+"""The last ping to the monitor outside."""
+
+
+def seen(connection: Connection, parts: Collection[str], detail: Mapping[str, Any] | None = None) -> None:
+    """Note that `parts` live, now."""
+    if parts:
+        connection.execute(
+            text("""
+                insert into life_signs (part, detail) select unnest(cast(:parts as text[])), :detail
+                on conflict (part) do update set at = now(), detail = excluded.detail"""),
+            {"parts": sorted(parts), "detail": Jsonb(dict(detail or {}))},
+        )
+
+
+def expected(connection: Connection, parts: Collection[str]) -> None:
+    """Begin to wait for a first sign of those of `parts` that never gave one."""
+    connection.execute(
+        text("insert into life_signs (part) select unnest(cast(:parts as text[])) on conflict do nothing"),
+        {"parts": sorted(parts)},
+    )
+
+
+def last(connection: Connection, part: str) -> datetime | None:
+    """Return when a part was last seen alive, or first waited for."""
+    moment: datetime | None = connection.execute(
+        text("select at from life_signs where part = :part"), {"part": part}
+    ).scalar()
+    return moment
+
+
+def silent(
+    connection: Connection, parts: Collection[str], longer_than: timedelta, *, watched_since: datetime | None = None
+) -> dict[str, datetime]:
+    """Return which of `parts` gave no sign for longer, and the last that each gave.
+
+    :param watched_since: nobody is silent for longer than somebody listens.
+    """
+    if watched_since is not None and datetime.now(UTC) - watched_since < longer_than:
+        return {}
+    rows = connection.execute(
+        text("select part, at from life_signs where part = any(:parts) and at < now() - :longer_than order by part"),
+        {"parts": sorted(parts), "longer_than": longer_than},
+    )
+    return {str(row.part): row.at for row in rows}
+
+
+def resume(connection: Connection, parts: Collection[str], *, after: timedelta) -> None:
+    """Give every part its time anew when nobody has looked for so long: everything stood still, on purpose or not."""
+    connection.execute(
+        text("""
+            update life_signs set at = now() where part = any(:parts)
+               and exists (select from life_signs l where l.part = :look and l.at < now() - :after)"""),
+        {"parts": sorted(parts), "look": LOOK, "after": after},
+    )

@@ -1,0 +1,106 @@
+"""Airflow's REST API as the alerts ask it: health, a token, import errors, DAGs and their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from include.contracts.registry import contracts
+from include.monitoring.airflow import PARTS, Account
+from tests.standins.serving import served
+
+PASSWORD = "password of the watcher"
+
+
+@dataclass
+class Airflow:
+    """What it says; change it, and ask again.
+
+    :param dags: DAG id -> when its next run is due; all of the contracts' DAGs at first, none of them scheduled.
+    :param busy: DAGs of which a run is queued or running.
+    """
+
+    url: str = ""
+    health: dict[str, str] = field(default_factory=lambda: dict.fromkeys(PARTS, "healthy"))
+    import_errors: dict[str, str] = field(default_factory=dict)
+    dags: dict[str, datetime | None] = field(
+        default_factory=lambda: {dag: None for declared in contracts().values() for dag in declared.dags}
+    )
+    paused: set[str] = field(default_factory=set)
+    busy: set[str] = field(default_factory=set)
+    password: str = PASSWORD
+
+    @property
+    def account(self) -> Account:
+        """The account that may look."""
+        return Account(self.url, "watcher", SecretStr(PASSWORD))
+
+    def overdue(self, dag_id: str) -> None:
+        """Let a run be due for an hour."""
+        self.dags[dag_id] = datetime.now(UTC) - timedelta(hours=1)
+
+
+@contextmanager
+def airflow_standin() -> Iterator[Airflow]:
+    """Serve one."""
+    airflow = Airflow()
+
+    async def health(_: Request) -> JSONResponse:
+        return JSONResponse({name: {"status": status} for name, status in airflow.health.items()})
+
+    async def token(request: Request) -> JSONResponse:
+        if await request.json() != {"username": "watcher", "password": airflow.password}:
+            return JSONResponse({"detail": "Invalid credentials"}, 401)
+        return JSONResponse({"access_token": "a token"}, 201)
+
+    async def import_errors(request: Request) -> JSONResponse:
+        rows = [
+            {"import_error_id": number, "filename": name, "stack_trace": stack, "timestamp": "2026-11-21T01:00:00Z"}
+            for number, (name, stack) in enumerate(airflow.import_errors.items(), 1)
+        ]
+        return answer(request, "import_errors", rows)
+
+    async def dags(request: Request) -> JSONResponse:
+        rows = [
+            {
+                "dag_id": dag_id,
+                "is_paused": dag_id in airflow.paused,
+                "next_dagrun_run_after": due and due.isoformat().replace("+00:00", "Z"),
+            }
+            for dag_id, due in airflow.dags.items()
+        ]
+        return answer(request, "dags", rows)
+
+    async def runs(request: Request) -> JSONResponse:
+        assert request.query_params.getlist("state") == ["queued", "running"]
+        return answer(request, "dag_runs", [{}] if request.path_params["dag_id"] in airflow.busy else [])
+
+    app = Starlette(
+        routes=[
+            Route("/api/v2/monitor/health", health),
+            Route("/auth/token", token, methods=["POST"]),
+            Route("/api/v2/importErrors", import_errors),
+            Route("/api/v2/dags", dags),
+            Route("/api/v2/dags/{dag_id}/dagRuns", runs),
+        ]
+    )
+    with served(app) as url:
+        airflow.url = url
+        yield airflow
+
+
+def answer(request: Request, name: str, rows: list[Any]) -> JSONResponse:
+    """A page of a list, for who shows the token."""
+    if request.headers.get("authorization") != "Bearer a token":
+        return JSONResponse({"detail": "Not authenticated"}, 401)
+    limit, offset = int(request.query_params["limit"]), int(request.query_params.get("offset", 0))
+    return JSONResponse({name: rows[offset : offset + limit], "total_entries": len(rows)})
