@@ -19,6 +19,7 @@ PREFIX = "/waybill"
 FOLDER = Path(__file__).parent
 TABS = {
     "board": "Board",
+    "cases": "Cases",
     "quarantine": "Quarantine",
     "effects": "Effects",
     "approvals": "Approvals",

@@ -1,0 +1,134 @@
+"""Cases: the search over all workflows, lists of what stands where, and one case's whole story."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Form, HTTPException, Query
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, Field
+
+from include.approvals.people import people
+from include.contracts.registry import contract, contracts, load_teams
+from include.data.database import engine
+from include.environment import base_url
+from include.monitoring import search
+from include.monitoring.case import LONGEST_BODY, delivery_of, fields_of, records_of, related_to, standing
+from include.monitoring.search import STATES, Filters
+from include.monitoring.timeline import MOST_EFFECTS, Run, timeline
+from waybill.pages.rendering import PREFIX, page, run_link
+from waybill.pages.visitor import Looking, Visitor
+
+LONGEST_WORD = 300
+Word = Annotated[str, Field(max_length=LONGEST_WORD)]
+CaseId = Annotated[int, Field(ge=0, le=search.LARGEST_ID)]
+
+
+class Asked(BaseModel):
+    """What a list is asked for: what is looked for, where it stands, and below which id the page begins."""
+
+    q: Word = ""
+    workflow: Word = ""
+    state: Word = ""
+    step: Word = ""
+    owner: Word = ""
+    before: CaseId | None = None
+
+    @property
+    def filters(self) -> Filters:
+        """Where the cases stand."""
+        return Filters(self.workflow or None, self.state or None, self.step or None, self.owner.strip() or None)
+
+
+router = APIRouter()
+
+
+@router.get("/cases")
+def list_cases(visitor: Looking, asked: Annotated[Asked, Query()]) -> Response:
+    """Show the cases that stand somewhere, or, by a link that says so, those that fit what is looked for."""
+    return _listing(visitor, asked.q.strip(), asked.filters, asked.before)
+
+
+@router.post("/cases")
+def search_cases(visitor: Looking, asked: Annotated[Asked, Form()]) -> Response:
+    """Show what was looked for. It changes nothing: the form is posted so that no address or number gets into a log."""
+    if not asked.q.strip():
+        return RedirectResponse(f"{PREFIX}/cases{_query(asked.filters)}", status_code=303)
+    return _listing(visitor, asked.q.strip(), asked.filters, asked.before)
+
+
+@router.get("/cases/{case_id}")
+def show_case(
+    visitor: Looking, case_id: int, before: Annotated[int | None, Query(le=search.LARGEST_ID)] = None
+) -> Response:
+    """Show one case, and what happened to it."""
+    if not 0 < case_id <= search.LARGEST_ID:
+        raise HTTPException(404, "there is no such case")
+    clear = visitor.acts
+    with engine().connect() as connection:
+        case = standing(connection, case_id, clear=clear)
+        if case is None:
+            raise HTTPException(404, "there is no such case")
+        return page(
+            "case.html", visitor, tab="cases", case=case,
+            delivery=delivery_of(connection, case_id, clear=clear),
+            fields=fields_of(connection, case_id, clear=clear),
+            records=records_of(connection, case, clear=clear),
+            related=related_to(connection, case_id),
+            timeline=timeline(connection, case_id, case.workflow, clear=clear, before=before),
+            since=before, step_title=_step_title, run_address=_run_address, task_address=_task_address,
+            longest_body=LONGEST_BODY, most_effects=MOST_EFFECTS,
+        )  # fmt: skip
+
+
+def _listing(visitor: Visitor, q: str, filters: Filters, before: int | None) -> Response:
+    with engine().connect() as connection:
+        if q:
+            found = search.search(connection, q, filters, before=before)
+        else:
+            found = search.listed(connection, filters, before=before)
+    if q and filters.admit_all and before is None and len(found.cases) == 1:
+        return RedirectResponse(f"{PREFIX}/cases/{found.cases[0].id}", status_code=303)
+    return page(
+        "cases.html", visitor, tab="cases", q=q, filters=filters, found=found, before=before, states=STATES,
+        workflows=contracts(), steps=_steps(filters.workflow), owners=_owners(), step_title=_step_title,
+        older=_query(filters, before=found.before), most=search.MOST_HITS,
+    )  # fmt: skip
+
+
+def _query(filters: Filters, before: int | None = None) -> str:
+    given = {**vars(filters), "before": before}
+    said = urlencode({name: value for name, value in given.items() if value is not None})
+    return f"?{said}" if said else ""
+
+
+def _steps(workflow: str | None) -> dict[str, str]:
+    """The steps to choose from, in their order: of one workflow, or of all of them."""
+    chosen = [of for name, of in contracts().items() if workflow in (None, name)]
+    return {step.id: step.title for of in chosen for step in of.steps}
+
+
+def _owners() -> dict[str, str]:
+    """Whoever can have a case: teams, and people."""
+    teams = {team.id: team.name for team in load_teams().values()}
+    return teams | {person.id: person.name for person in people() if person.active}
+
+
+def _step_title(workflow: str, step: str) -> str:
+    try:
+        return contract(workflow).step(step).title
+    except KeyError:
+        return step.replace("_", " ")
+
+
+def _run_address(run: Run) -> str:
+    """Where a run is in Airflow: its own page, or the list of runs, filtered by its id."""
+    if run.dag_id:
+        return run_link(run.dag_id, quote(run.run_id, safe=""))
+    return f"{base_url()}/dag_runs?{urlencode({'run_id_pattern': run.run_id})}"
+
+
+def _task_address(run: Run) -> str | None:
+    """Where the log of the task is."""
+    return f"{_run_address(run)}/tasks/{quote(run.task, safe='')}" if run.dag_id and run.task else None
