@@ -15,7 +15,7 @@ from include.cases import store
 from include.contracts.registry import contracts
 from include.data.database import authored
 from include.monitoring.corrections import OF_ONE_CASE, Field, check, fields_of, same, stored
-from include.monitoring.quarantine import OF_REASON, having, last_event
+from include.monitoring.quarantine import OF_REASON, last_event
 
 LONGEST_REASON = 200
 """Characters of why a case is discarded."""
@@ -144,7 +144,7 @@ def _chosen(connection: Connection, choice: Choice) -> list[int]:
     ticked = "" if choice.case_ids is None else " and id = any(:ids)"
     found = connection.execute(
         text(f"select id from cases where {OF_REASON}{ticked} order by id for update"),
-        {"workflow": choice.workflow, "having": having(choice.code), "ids": list(choice.case_ids or ())},
+        {"workflow": choice.workflow, "code": choice.code, "ids": list(choice.case_ids or ())},
     )
     ids = list(found.scalars())
     if choice.case_ids is None and len(ids) != choice.counted:
