@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -281,12 +281,15 @@ class Alerts:
                     text("""
                         select a.*, post.state as post_state, post.answer as post_answer,
                                (post.payload->>'count')::int as post_count,
-                               a.updated_at > now() - :update_every as updated_lately, mail.id is not null as mailed
+                               a.updated_at > now() - :update_every as updated_lately,
+                               exists (select from effects mail
+                                       where mail.key in (
+                                           a.workflow || '/alert/' || a.id || '/' || a.message || '/send_mail',
+                                           a.workflow || '/alert/' || a.id || '/' || a.message
+                                               || '/escalated/send_mail')) as mailed
                         from alerts a
                         join effects post on post.key = a.workflow || '/alert/' || a.id || '/' || a.message
                                                         || '/post_message'
-                        left join effects mail on mail.key = a.workflow || '/alert/' || a.id || '/' || a.message
-                                                             || '/send_mail'
                         where a.told < a.version order by a.id for update of a, post skip locked"""),
                     {"update_every": UPDATE_EVERY},
                 )
@@ -363,6 +366,18 @@ class Alerts:
                     _mail(alert, message, f"{_prefix(alert)}/send_mail", "The chat does not take this alert.")
                 )
             return self._write(connection, effects)
+
+    def escalate(self, connection: Connection, alert_id: int, *, note: str, pager: str | None) -> None:
+        """Write one more mail about an alert, once per message: to its team, and to the pager if that takes mail."""
+        row = connection.execute(text("select * from alerts where id = :id"), {"id": alert_id}).mappings().one()
+        alert = _alert(row)
+        message = render(alert, touched(connection, alert), _names(alert), self._links)
+        mails = [_mail(alert, message, f"{_prefix(alert)}/escalated/send_mail", note)]
+        if pager:
+            mails.append(
+                _mail(replace(alert, email=pager), message, f"{_prefix(alert)}/escalated/pager/send_mail", note)
+            )
+        self._write(connection, mails)
 
     def problem(self, part: str, error: BaseException, detail: Mapping[str, Any] | None = None) -> None:
         """Count a failure of the alerts themselves, where people look; never raises."""

@@ -77,7 +77,7 @@ def _set_aside(connection: Connection, alerts: Alerts) -> list[bool]:
             run_id=run_id,
             facts=facts,
         )
-        new.append(_raise_about(connection, alerts, trouble, what="case", ids=ids, marks=marks))
+        new.append(raise_about(connection, alerts, trouble, what="case", ids=ids, marks=marks))
     return new
 
 
@@ -103,11 +103,11 @@ def _given_up(connection: Connection, alerts: Alerts) -> list[bool]:
             cause=f"{system}.{operation}",
             facts={"system": system, "operation": operation, "dag_id": workflow},
         )
-        new.append(_raise_about(connection, alerts, trouble, what="effect", ids=ids, marks=marks))
+        new.append(raise_about(connection, alerts, trouble, what="effect", ids=ids, marks=marks))
     return new
 
 
-def _raise_about(
+def raise_about(
     connection: Connection, alerts: Alerts, trouble: Trouble, *, what: str, ids: list[int], marks: list[str]
 ) -> bool:
     """Raise, and keep what the alert is about before its message is worded."""

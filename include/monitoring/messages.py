@@ -13,7 +13,7 @@ from html import escape as html_escape
 from typing import Any
 from urllib.parse import quote
 
-from include.monitoring import watch_wordings
+from include.monitoring import late_wordings, watch_wordings
 from include.monitoring.wording import Wording, cases_in_words, effects_in_words, step_in_words, such_as
 
 LONGEST_HEADER = 150
@@ -32,6 +32,8 @@ class Kind(StrEnum):
     DEADLINE_MISSED = "deadline_missed"
     EFFECTS_DEAD = "effects_dead"
     SYSTEM_DOWN = "system_down"
+    SERVICE_LEVEL_AT_RISK = "service_level_at_risk"
+    SERVICE_LEVEL_MISSED = "service_level_missed"
     DAG_IMPORT_ERROR = "dag_import_error"
     SCHEDULE_MISSED = "schedule_missed"
     AIRFLOW_SILENT = "airflow_silent"
@@ -333,6 +335,8 @@ _WORDINGS: dict[str, Callable[[Alert, Numbers, Names], Wording]] = {
     Kind.DEADLINE_MISSED: _deadline_missed,
     Kind.EFFECTS_DEAD: _effects_dead,
     Kind.SYSTEM_DOWN: _system_down,
+    Kind.SERVICE_LEVEL_AT_RISK: late_wordings.at_risk,
+    Kind.SERVICE_LEVEL_MISSED: late_wordings.missed,
     Kind.DAG_IMPORT_ERROR: watch_wordings.dag_import_error,
     Kind.SCHEDULE_MISSED: watch_wordings.schedule_missed,
     Kind.AIRFLOW_SILENT: watch_wordings.airflow_silent,

@@ -32,6 +32,8 @@ def touched(connection: Connection, alert: Alert) -> Numbers:
     """Count whom an alert touches now; of a run's cases the largest count stays, for they go back when it is over."""
     if alert.kind in (Kind.CASES_QUARANTINED, Kind.EFFECTS_DEAD):
         return _subjects(connection, alert)
+    if alert.kind in (Kind.SERVICE_LEVEL_AT_RISK, Kind.SERVICE_LEVEL_MISSED):
+        return _late(connection, alert)
     if alert.kind in (Kind.SYSTEM_DOWN, Kind.LEDGER_GROWING):
         return _waiting_for(connection, str(alert.facts.get("system", alert.cause)))
     if alert.kind in (Kind.INBOX_GROWING, Kind.AIRFLOW_SILENT):
@@ -128,6 +130,25 @@ def _due(connection: Connection, workflow: str | None) -> Numbers:
         {"workflow": workflow},
     ).one()
     return Numbers(cases=cases, remaining=cases, examples=examples or ())
+
+
+def _late(connection: Connection, alert: Alert) -> Numbers:
+    """Those of an alert about a service level, and what is late, or about to be, at its step now."""
+    remaining, examples, cases = connection.execute(
+        text("""
+            select count(*), (array_agg(case_id order by due_at, case_id))[1 : 5],
+                   (select count(distinct subject_id) from alert_subjects where alert_id = :id and what = 'case')
+            from service_levels
+            where ended_at is null and warn_at < now() and workflow = :workflow and step is not distinct from :step
+              and (due_at < now()) = :missed"""),
+        {
+            "id": alert.id,
+            "workflow": alert.workflow,
+            "step": alert.step,
+            "missed": alert.kind == Kind.SERVICE_LEVEL_MISSED,
+        },
+    ).one()
+    return Numbers(cases=cases, remaining=remaining, examples=examples or ())
 
 
 def _waiting_for(connection: Connection, system: str) -> Numbers:

@@ -17,6 +17,7 @@ from include.integrations.systems import Provider
 from include.monitoring.airflow import Account
 from include.monitoring.alerts import STEP, Alerts
 from include.monitoring.backlogs import watch_backlogs
+from include.monitoring.level_alerts import watch_service_levels
 from include.monitoring.look import look
 from include.monitoring.messages import Kind
 from include.monitoring.watch import watch
@@ -31,8 +32,16 @@ def look_and_publish(alerts: Alerts | None = None, airflow: Account | None = Non
     """Raise, resolve, and write what is new to the ledger; returns counts."""
     alerts = alerts or Alerts(engine())
     looked = look(alerts) + watch_backlogs(alerts) + watch(alerts, airflow or account(), missing=lacking())
-    _works(alerts, "look_for_trouble")
-    return {**asdict(looked), "written": alerts.publish()}
+    try:
+        levels = watch_service_levels(alerts)
+        _works(alerts, "look_for_trouble")
+    finally:  # what was found before is told, even if this fails
+        written = alerts.publish()
+    return {
+        "raised": looked.raised + levels.raised,
+        "recovered": looked.recovered + levels.recovered,
+        "written": written,
+    }
 
 
 def tell_by_chat(target: Engine | None = None, chat: Provider | None = None) -> dict[str, int]:
