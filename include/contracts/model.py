@@ -27,6 +27,8 @@ SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)]
 Text = Annotated[str, Field(min_length=3)]
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 
+SOONEST_ESCALATION = timedelta(minutes=15)
+"""What is promised within minutes, and late, often is done before anybody could have looked."""
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)$")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -132,14 +134,14 @@ class ServiceLevel(Strict):
     )
     escalate_after: Duration | None = Field(
         default=None,
-        description="By the same clock, how late it is when the next in line is told; null: half of `within`",
+        description="How late it is, by the same clock, when the next in line is told; null: half of `within`, or 15m",
     )
     stops_while: list[Stop] = Field(default_factory=list, description="The clock stands still meanwhile")
 
     @property
     def escalates(self) -> timedelta:
         """After how long, from the beginning, the next in line is told."""
-        return self.within + (self.escalate_after or self.within / 2)
+        return self.within + (self.escalate_after or max(self.within / 2, SOONEST_ESCALATION))
 
     def stands(self, state: str, step: str) -> bool:
         """Tell whether the clock stands still while a case is in `state` at `step`; `asked` implies `waiting`."""
