@@ -100,7 +100,8 @@ def plan_onboarding_tasks(work: Work, crm: Provider) -> list[Effect]:  # noqa: A
     for client in _clients(work):
         for task in onboarding().tasks:
             team = _teams()[task.team]
-            due = add(client["since"], timedelta(hours=task.due_hours), calendar_of(team.country, team.region, team.zone))
+            calendar = calendar_of(team.country, team.region, team.zone)
+            due = add(client["since"], timedelta(hours=task.due_hours), calendar)
             key = str(uuid5(NAMESPACE_URL, f"waybill:{work.workflow}/{client['deal_id']}/task/{task.id}"))
             properties = {
                 "subject": task.title.replace("{client}", _name(client))[:200],
