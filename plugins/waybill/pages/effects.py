@@ -24,6 +24,22 @@ router = APIRouter()
 
 State = Literal["", "failed", "dead", "unknown", "waiting", "given_up"]
 Action = Literal["retry", "happened", "not_happened", "give_up"]
+ACTIONS = {
+    "retry": "Retry now",
+    "happened": "It happened",
+    "not_happened": "It did not happen: send it",
+    "give_up": "Give up",
+}
+POSSIBLE = {
+    "pending": ["give_up"],
+    "waiting": ["give_up"],
+    "failed": ["retry", "give_up"],
+    "dead": ["retry", "happened", "give_up"],
+    "unknown": ["happened", "not_happened", "give_up"],
+    "given_up": ["happened"],
+    "": list(ACTIONS),
+}
+"""State of an effect, or of a choice -> what a person can do about it."""
 DONE = {
     "retry": "retried",
     "happened": "settled: it happened",
@@ -74,6 +90,7 @@ def show(visitor: Looking, choice: LookedFor, before: int | None = None, said: s
         return page(
             "effects.html", visitor, tab="effects", said=said, choice=choice, states=STATES, known=operations(),
             systems=systems(connection), groups=groups(connection), most=MOST_GROUPS, effects=found,
+            actions=_actions(choice.state),
             older=_address("effects", choice, before=found[-1].id) if len(found) == PAGE else None, address=_address,
             error=lambda words: _words(visitor, words), name=lambda words: _name(visitor, words),
         )  # fmt: skip
@@ -86,7 +103,7 @@ def confirm(visitor: Looking, choice: LookedFor, said: str | None = None) -> HTM
         found = chosen(connection, choice)
     return page(
         "effects_all.html", visitor, tab="effects", said=said, choice=choice, states=STATES, count=len(found),
-        newest=found[-1] if found else 0, address=_address,
+        newest=found[-1] if found else 0, address=_address, actions=_actions(choice.state),
     )  # fmt: skip
 
 
@@ -99,7 +116,8 @@ def one(effect_id: int, visitor: Looking, said: str | None = None) -> HTMLRespon
         raise HTTPException(404, "there is no such effect")
     return page(
         "effect.html", visitor, tab="effects", said=said, effect=found.effect, workflow_id=found.workflow,
-        events=found.events, promise=_promise(found.workflow, found.effect.operation),
+        events=found.events, actions=_actions("given_up" if found.effect.withdrawn else found.effect.state),
+        promise=_promise(found.workflow, found.effect.operation),
         error=lambda words: _words(visitor, words), name=lambda words: _name(visitor, words),
         document=lambda value: written(value if visitor.acts else masked(value)),
     )  # fmt: skip
@@ -173,6 +191,10 @@ def _done(actor: str, action: Action, ids: list[int], *, reason: str, theirs: st
             return by_hand.settle_as_not_sent(engine(), ids, actor=actor)
         case "give_up":
             return by_hand.give_up(engine(), ids, reason=reason, actor=actor)
+
+
+def _actions(state: str) -> dict[str, str]:
+    return {action: ACTIONS[action] for action in POSSIBLE.get(state, [])}
 
 
 def _address(path: str, choice: Choice, **more: Any) -> str:

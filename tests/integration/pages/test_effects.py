@@ -15,7 +15,7 @@ from include.integrations import by_hand
 from include.integrations.http import RateLimit
 from include.integrations.http.circuits import Circuit, CircuitPolicy
 from include.integrations.http.limits import RateLimiter
-from include.integrations.systems import Failed, Unknown
+from include.integrations.systems import Failed, Outcome, Unknown
 from tests.integration.integrations.test_by_hand import in_trouble, numbers
 from tests.support.pages import Browser
 from tests.support.work import change, rows, states
@@ -246,6 +246,27 @@ def test_who_only_looks_is_offered_nothing_to_do(engine: Engine, log_in: Any) ->
         assert 'name="action"' not in seen, path
         assert 'name="ids"' not in seen, path
         assert log_in(None).get(path).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("outcome", "offered"),
+    [
+        (Failed("503", retry_after=3600), ["retry", "give_up"]),
+        (SECRETIVE, ["retry", "happened", "give_up"]),
+        (Unknown("timed out"), ["happened", "not_happened", "give_up"]),
+        (None, []),
+    ],
+)
+def test_only_what_can_be_done_is_offered(
+    engine: Engine, log_in: Any, outcome: Outcome | None, offered: list[str]
+) -> None:
+    _, (effect,), _ = in_trouble(engine, outcome)
+    olga = log_in("op")
+    seen = olga.text(f"/effects/{effect}")
+    assert re.findall(r'<option value="(\w+)">', seen) == offered
+    if "give_up" in offered:
+        olga.submit("/effects", f"/effects/{effect}", action="give_up", reason="not wanted")
+        assert re.findall(r'<option value="(\w+)">', olga.text(f"/effects/{effect}")) == ["happened"]
 
 
 def test_the_page_is_quick_with_many_effects_in_trouble(engine: Engine, log_in: Any) -> None:
