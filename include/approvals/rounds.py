@@ -374,11 +374,11 @@ def waiting(
                   and (not :late or s.due_at < :now)
                   and (cast(:person as text) is null
                        or r.state = 'asked' and r.requester = :person
-                       or r.state = 'open' and r.requester <> :person and s.id in (
-                              select seat.stage_id from approval_seats seat
-                              where seat.person = any(:persons) and not exists (
+                       or r.state = 'open' and r.requester <> :person and exists (
+                              select from approval_seats seat
+                              where seat.stage_id = s.id and seat.person = any(:persons) and not exists (
                                   select from approval_decisions d
-                                  where d.stage_id = seat.stage_id and d.answer in ('approve', 'reject')
+                                  where d.stage_id = s.id and d.answer in ('approve', 'reject')
                                     and (seat.person in (d.seat, d.person) or d.person = :person))))
                   and (cast(:after_id as bigint) is null
                        or (coalesce(question.at, s.opened_at), r.id) > (:after_since, :after_id))

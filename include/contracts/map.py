@@ -39,7 +39,7 @@ class Node:
 class Edge:
     """When `start` goes away, `end` is touched.
 
-    :param why: what `end` loses, as the rest of a sentence that begins with `end`.
+    :param why: how `end` rests on `start`, as the rest of a sentence that begins with `end` and calls `start` it.
     :param spreads: `end` cannot go on without `start`, so that what rests on `end` is touched as well.
     """
 
@@ -61,7 +61,7 @@ class Touched:
 
     @property
     def why(self) -> str:
-        """What it loses."""
+        """How it rests on the last of them."""
         return self.through[-1].why
 
     @property
@@ -106,7 +106,7 @@ class Map:
         return list(found.values())
 
     def rests_on(self, node_id: str) -> list[tuple[Node, str]]:
-        """The parts without which one cannot go on, each with what it gives.
+        """The parts that one rests on, each with how.
 
         :raises KeyError: for a part that is not on the map.
         """
@@ -187,26 +187,26 @@ def _edges(contract: Contract, contracts: Mapping[str, Contract]) -> Iterator[Ed
     for source in contract.sources:
         yield Edge(f"source:{source}", first, "begins with what it sends", spreads=True)
     for dag, purpose in contract.dags.items():
-        yield Edge(f"dag:{dag}", here, f"loses what the DAG does: {purpose}")
-        yield Edge(here, f"dag:{dag}", "has nothing to work on")
+        yield Edge(f"dag:{dag}", here, f"has it for this: {purpose}")
+        yield Edge(here, f"dag:{dag}", "works for it")
     for end in steps:
         yield Edge(here, end, "is a step of it", spreads=True)
         if main is not None:
             yield Edge(f"dag:{main}", end, "is run by it", spreads=True)
     for start, end in itertools.pairwise(steps):
-        yield Edge(start, end, "gets its cases from the step before", spreads=True)
+        yield Edge(start, end, "gets its cases from it", spreads=True)
     for number in range(1, len(contract.outputs) + 1):
-        yield Edge(steps[-1] if steps else here, f"output:{contract.workflow}.{number}", "is not completed any more")
+        yield Edge(steps[-1] if steps else here, f"output:{contract.workflow}.{number}", "is finished by it")
     for step in contract.steps:
         yield from _edges_of_step(contract, step)
     for decision in contract.decisions:
         start = step_id(contract.workflow, decision.step)
-        yield Edge(start, decision_id(contract.workflow, decision.id), "is decided in this step")
+        yield Edge(start, decision_id(contract.workflow, decision.id), "is decided in it")
     for handoff in contract.handoffs:
         to = contracts[handoff.to]
         giver = step_id(contract.workflow, handoff.step)
         taker = step_id(to.workflow, to.steps[0].id) if to.steps else workflow_id(to.workflow)
-        yield Edge(giver, taker, f"is handed cases: {_lowered(handoff.when)}", spreads=True)
+        yield Edge(giver, taker, f"is handed cases by it: {_lowered(handoff.when)}", spreads=True)
         yield Edge(workflow_id(to.workflow), giver, f"hands cases over to it: {_lowered(handoff.when)}")
     yield from _edges_of_teams(contract)
 
@@ -217,19 +217,19 @@ def _edges_of_step(contract: Contract, step: Step) -> Iterator[Edge]:
     for role in step.systems:
         why = f"needs it: {_lowered(purposes[role])}" if role in purposes else "keeps its work in it"
         yield Edge(f"system:{role}", end, why, spreads=True)
-    yield Edge(f"team:{step.owner.id}", end, "has nobody who answers for it")
+    yield Edge(f"team:{step.owner.id}", end, "is answered for by it")
 
 
 def _edges_of_teams(contract: Contract) -> Iterator[Edge]:
     here = workflow_id(contract.workflow)
-    yield Edge(f"team:{contract.owner.id}", here, "has no owner")
+    yield Edge(f"team:{contract.owner.id}", here, "is owned by it")
     for team in contract.approvers:
-        yield Edge(f"team:{team.id}", here, "has nobody to approve a change of its contract")
+        yield Edge(f"team:{team.id}", here, "has changes of its contract approved by it")
     codes: dict[str, list[str]] = {}
     for entry in contract.exceptions:
         codes.setdefault(entry.owner.id, []).append(entry.code)
     for team_id, stopped in codes.items():
-        yield Edge(f"team:{team_id}", here, f"has nobody who acts on cases set aside for {', '.join(stopped)}")
+        yield Edge(f"team:{team_id}", here, f"has it act on cases set aside for {', '.join(stopped)}")
 
 
 def _lowered(sentence: str) -> str:

@@ -49,13 +49,13 @@ def _edges_of_people(known: People) -> Iterator[Edge]:
         holders = known.holders(role)
         for person in holders:
             others = ", ".join(each.name for each in holders if each is not person)
-            why = f"is still held by {others}" if others else "is held by nobody else"
+            why = f"is held by them, and by {others}" if others else "is held by them alone"
             yield Edge(f"person:{person.id}", f"role:{role}", why, spreads=not others)
     for person in known:
         if person.decides and person.manager and known.decides(person.manager):
             above = known.next_in_line(person.manager)
-            instead = f"; then {above.name} decides" if above else ", and nobody is above"
-            why = f"has no manager who decides about their requests{instead}"
+            instead = f"in their place {above.name} decides" if above else "nobody is above them"
+            why = f"has them as manager; {instead}"
             yield Edge(f"person:{person.manager}", f"person:{person.id}", why)
 
 
@@ -67,7 +67,7 @@ def _edges_of_rules(contracts: Mapping[str, Contract], asked_by: Mapping[str, Ma
             if kind in ("role", "person") and rule not in rules.setdefault(f"{kind}:{name}", []):
                 rules[f"{kind}:{name}"].append(rule)
         for start, named in rules.items():
-            why = f"names it in its rules {', '.join(named)}; the next in line is asked instead"
+            why = f"names it in its rules {', '.join(named)}; in its place the next in line is asked"
             yield Edge(start, _decided(contracts[workflow]), why)
 
 

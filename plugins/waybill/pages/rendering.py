@@ -23,6 +23,7 @@ TABS = {
     "quarantine": "Quarantine",
     "effects": "Effects",
     "approvals": "Approvals",
+    "map": "Map",
     "health": "Health",
 }
 """Path of a page below `PREFIX` -> its name in the navigation."""
