@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Engine
 
 from include.cases import store
-from include.cases.model import Reason
+from include.cases.model import Reason, StepResult, Work
+from include.data.database import authored
 from tests.support.pages import Browser
 from tests.support.work import assert_balanced, change, receive, rows, states
 
@@ -28,9 +29,9 @@ def aside(
     """Put cases aside at `validate`, each with the same content."""
     ids = receive(engine, [BODY if body is None else body] * number, workflow=workflow, source=source, stage="validate")
     reasons = FAULTS if reasons is None else reasons
-    with store.authored(engine, actor="system:test") as connection:
-        result = store.StepResult(quarantine=dict.fromkeys(ids, reasons))
-        store.apply(store.Work(connection, workflow, "validate", 0, ids, "run-1"), result, None)
+    with authored(engine, actor="system:test") as connection:
+        result = StepResult(quarantine=dict.fromkeys(ids, reasons))
+        store.apply(Work(connection, workflow, "validate", 0, ids, "run-1"), result, None)
     return ids
 
 
@@ -123,7 +124,7 @@ def test_what_a_contract_lets_a_person_write_is_offered_although_nothing_like_it
 
 def test_who_may_only_look_sees_codes_and_no_personal_data_and_no_buttons(engine: Engine, log_in: Any) -> None:
     (case,) = aside(engine)
-    with store.authored(engine, actor="user:anna") as connection:
+    with authored(engine, actor="user:anna") as connection:
         connection.exec_driver_sql(
             "insert into corrections (case_id, field, value, actor) values (%s, 'phone', '\"089 777\"', 'user:anna')",
             (case,),
