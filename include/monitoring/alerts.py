@@ -36,6 +36,9 @@ UPDATE_EVERY = timedelta(seconds=30)
 SECOND_ROUTE_ATTEMPTS = 3
 SECOND_ROUTE_AFTER = timedelta(minutes=5)
 """A message that the chat did not take after so many attempts, or in this time, goes by mail as well."""
+BY_BOTH_ROUTES = (Kind.CANARY_MISSING,)
+"""What puts the chat itself in doubt goes by mail as well, at once."""
+NOT_TAKEN = "The chat does not take this alert."
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONGEST_CAUSE = 200
 
@@ -331,13 +334,14 @@ class Alerts:
         shown = former[1] if former else row["post_count"]
         effects = [self._update(alert, numbers, key, row["post_answer"] or {}, shown)]
         if resolved:
-            effects.append(self._recovered(alert, numbers))
+            if alert.kind != Kind.CANARY:  # nobody needs to be called back to a test
+                effects.append(self._recovered(alert, numbers))
             if row["mailed"]:
                 effects += self._mail_recovery(connection, alert)
         return effects
 
     def second_route(self) -> int:
-        """Write a mail, once per message, for each open alert that the chat does not take.
+        """Write a mail, once per message, for each open alert that the chat does not take, or cannot be trusted with.
 
         :returns: how many mails were written.
         """
@@ -348,12 +352,17 @@ class Alerts:
                         select a.* from alerts a
                         join effects post on post.key = a.workflow || '/alert/' || a.id || '/' || a.message
                                                         || '/post_message'
-                        where a.state = 'open' and post.system = 'chat' and post.state <> 'sent'
-                          and (post.state = 'dead' or post.attempts >= :attempts or a.message_at < now() - :after)
+                        where a.state = 'open' and post.system = 'chat'
+                          and (a.kind = any(:at_once) or post.state = 'dead' or (post.state <> 'sent' and
+                               (post.attempts >= :attempts or a.message_at < now() - :after)))
                           and not exists (select from effects mail where mail.key =
                               a.workflow || '/alert/' || a.id || '/' || a.message || '/send_mail')
                         order by a.id for update of a skip locked"""),
-                    {"attempts": SECOND_ROUTE_ATTEMPTS, "after": SECOND_ROUTE_AFTER},
+                    {
+                        "attempts": SECOND_ROUTE_ATTEMPTS,
+                        "after": SECOND_ROUTE_AFTER,
+                        "at_once": list(BY_BOTH_ROUTES),
+                    },
                 )
                 .mappings()
                 .all()
@@ -362,9 +371,8 @@ class Alerts:
             for row in rows:
                 alert = _alert(row)
                 message = render(alert, touched(connection, alert), _names(alert), self._links)
-                effects.append(
-                    _mail(alert, message, f"{_prefix(alert)}/send_mail", "The chat does not take this alert.")
-                )
+                note = "The chat may not show this alert." if alert.kind in BY_BOTH_ROUTES else NOT_TAKEN
+                effects.append(_mail(alert, message, f"{_prefix(alert)}/send_mail", note))
             return self._write(connection, effects)
 
     def escalate(self, connection: Connection, alert_id: int, *, note: str, pager: str | None) -> None:

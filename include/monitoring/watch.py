@@ -23,6 +23,9 @@ SILENT_AFTER = timedelta(minutes=2)
 LOOK_SILENT_AFTER = timedelta(minutes=5)
 OVERDUE_AFTER = timedelta(minutes=15)
 """Time that the scheduler may take to make a run that is due."""
+CANARY_AFTER = timedelta(hours=26)
+"""The canary is sent every day; two hours for a run that is late."""
+CANARY_DAG = "waybill_canary"
 ACCOUNT = "waybill_airflow"
 """The connection with the account that may look at Airflow."""
 NOBODYS = "waybill"
@@ -38,15 +41,17 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = ()) ->
     :param missing: connections that this environment cannot do without, and has not got.
     """
     with alerts.engine.begin() as connection:
-        signs.resume(connection, (*WATCHED, signs.WATCHDOG), after=LOOK_SILENT_AFTER)
-        signs.expected(connection, (*WATCHED, signs.WATCHDOG))
+        signs.resume(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY), after=LOOK_SILENT_AFTER)
+        signs.expected(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY))
         signs.seen(connection, [signs.LOOK])
     found = ask(account, overdue_since=datetime.now(UTC) - OVERDUE_AFTER)
     with alerts.engine.begin() as connection:
         signs.seen(connection, found.alive)
         silent = signs.silent(connection, (*WATCHED, signs.WATCHDOG), SILENT_AFTER)
+        canary = signs.silent(connection, [signs.CANARY], CANARY_AFTER)
     lacking = sorted({*missing, *([ACCOUNT] if found.refused else [])})
     looked = compare(alerts, Kind.AIRFLOW_SILENT, [_silent(*one) for one in silent.items()], "it is back")
+    looked += _raise(alerts, [_no_canary(since) for since in canary.values()])
     looked += compare(alerts, Kind.CONNECTION_MISSING, [_lacking(name) for name in lacking], "it is there")
     if found.asked:
         unreadable = [_unreadable(error) for error in found.import_errors]
@@ -93,6 +98,13 @@ def _raise(alerts: Alerts, troubles: Sequence[Trouble]) -> Looked:
 def _silent(part: str, since: datetime) -> Trouble:
     last = since.astimezone(UTC).isoformat()
     return Trouble(Kind.AIRFLOW_SILENT, NOBODYS, f"{part} {last}", cause=part, facts={"last": last, "page": ""})
+
+
+def _no_canary(since: datetime) -> Trouble:
+    """It is taken back by the next test that arrives, and by nothing else."""
+    last = since.astimezone(UTC).isoformat()
+    facts = {"dag_id": CANARY_DAG, "last": last}
+    return Trouble(Kind.CANARY_MISSING, "alerts", f"none since {last}", dag_id=CANARY_DAG, facts=facts)
 
 
 def _lacking(connection: str) -> Trouble:

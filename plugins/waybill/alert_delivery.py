@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from include.data.database import engine
 from include.integrations import ledger
 from include.integrations.systems import Provider
+from include.monitoring import canary
 from include.monitoring.airflow import Account
 from include.monitoring.alerts import STEP, Alerts
 from include.monitoring.backlogs import watch_backlogs
@@ -60,6 +61,19 @@ def tell_by_mail(target: Engine | None = None, mail: Provider | None = None) -> 
     delivered = _deliver(target, mail or _provider("mail"), "mail")
     _works(alerts, "tell_by_mail")
     return {"written": written, **delivered}
+
+
+def canary_arrived(run_id: str) -> bool:
+    """Tell whether the failure that this run made on purpose has reached the chat."""
+    return canary.arrived(Alerts(engine()), run_id)
+
+
+def canary_concluded(run_id: str) -> dict[str, bool]:
+    """Take the test back when it has arrived; else raise the alarm, and send it by mail at once."""
+    arrived = canary.conclude(Alerts(engine()), run_id)
+    if not arrived:
+        tell_by_mail()
+    return {"arrived": arrived}
 
 
 def _works(alerts: Alerts, step: str) -> None:

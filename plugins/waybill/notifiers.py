@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from include.contracts.registry import contract
 from include.data.database import engine
+from include.monitoring import canary
 from include.monitoring.alerts import Alerts, Trouble, describe, workflow_of
 from include.monitoring.messages import Kind
 from waybill.deadlines import RunMade
@@ -50,6 +52,15 @@ def on_run_success(context: Mapping[str, Any]) -> None:
         lambda alerts: alerts.recover(
             resolution="a later run succeeded", kinds=HEALED_BY_A_RUN, dag_id=context["dag"].dag_id
         ),
+    )
+
+
+def on_canary_failure(context: Mapping[str, Any]) -> None:
+    """Tell the failure that was made on purpose as what it is; for the task of the canary only."""
+    _guarded(
+        "on_canary_failure",
+        context,
+        lambda alerts: canary.send(alerts, replace(task_failed(context), kind=Kind.CANARY, step=None, cause="")),
     )
 
 

@@ -64,6 +64,7 @@ EXPECTED = {
     "stock_difference_settle",
     "stock_difference_resolve",
     "waybill_alerts",
+    "waybill_canary",
     "waybill_approvals",
     "approval_delegate",
     "stock_period",
