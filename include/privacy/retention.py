@@ -1,7 +1,7 @@
 """Applies the contracts' retention: what was kept long enough is erased, in batches, and never of an open case.
 
-Time counts from the close of a case. A contact goes with the last case that needs it. No row is deleted, and every
-batch is a transaction of its own that writes what it did, so a run that dies is gone on with by the next one.
+Time counts from the close of a case. A contact goes with the last case that needs it. No row is deleted, and that
+something was erased stays told. Each batch is a transaction of its own, so a run that dies is gone on with by the next.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OLD_CASES = """
       and not exists (select from effects e where e.case_id = c.id and e.state in ('sending', 'unknown'))"""
 _OLD_EVENTS = """
     from events e left join cases c on c.id = e.case_id
-    where e.workflow = :workflow and e.at < :before
+    where e.workflow = :workflow and e.at < :before and e.kind <> 'erased'
       and (e.detail is not null or (e.actor like 'user:%' and e.actor <> 'user:[erased]'))
       and (e.case_id is null or c.state in ('finished', 'rejected'))"""
 

@@ -63,7 +63,7 @@ def counts(connection: Connection, person: Person, *, elsewhere: bool) -> list[C
 
 
 def read(connection: Connection, person: Person) -> dict[str, list[dict[str, Any]]]:
-    """Return what each table holds of a person: rows about them whole, of other rows only the texts that name them."""
+    """Return what each table holds of a person: rows about them whole, and in which others they are named."""
     found: dict[str, list[dict[str, Any]]] = {}
     for name, table in inventory().holds.items():
         rows: list[dict[str, Any]] = []
@@ -75,12 +75,11 @@ def read(connection: Connection, person: Person) -> dict[str, list[dict[str, Any
                 text(f'select {whole or "to_jsonb(t)"} from "{name}" t where {table.rows}'), person.values
             ).scalars()
         if table.elsewhere and person.addresses != NOTHING:
-            pairs = ", ".join(
-                f"'{column}', case when {_mentions(column)} then {_text_of(column)} end" for column in table.elsewhere
-            )
+            where = ", ".join(f"case when {_mentions(column)} then '{column}' end" for column in table.elsewhere)
             rows += connection.execute(
                 text(f"""
-                    select jsonb_strip_nulls(jsonb_build_object('mentioned_in', {table.named_by}, {pairs}))
+                    select jsonb_build_object('mentioned_in', {table.named_by},
+                                              'found', array_remove(array[{where}], null))
                     from "{name}" where {_elsewhere(table)}"""),
                 person.values,
             ).scalars()

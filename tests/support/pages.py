@@ -27,7 +27,7 @@ class Browser:
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         """Open a page below /waybill."""
-        answer: httpx.Response = self._client.get(path, params=params)
+        answer: httpx.Response = self._client.get(path, params=params or None)
         return answer
 
     def text(self, path: str, **params: Any) -> str:

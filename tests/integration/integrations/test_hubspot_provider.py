@@ -337,3 +337,32 @@ def test_the_ledger_ends_with_every_object_there_once_whatever_goes_wrong(engine
     assert left == 0
     each_once(held, "contacts", contacts(120))
     each_once(held, "tasks", tasks(120))
+
+
+def test_an_erased_contact_is_gone_for_good_and_the_tasks_about_it_say_nothing(
+    engine: Engine, account: Account
+) -> None:
+    held, address = account
+    provider = crm(engine, address)
+    assert all_sent(provider.apply("upsert_contact", contacts(2)))
+    [task] = tasks(1, contact_key=key(1), key=key(11))
+    assert all_sent(provider.apply("create_task", [task]))
+    erasing = PendingEffect(9, "privacy/e", "erase_contact", key(1), {"key": key(1), "tasks": [key(11)]}, 1)
+    unknown = PendingEffect(10, "privacy/n", "erase_contact", key(7), {"key": key(7), "tasks": []}, 1)
+    assert provider.apply("erase_contact", [erasing, unknown]) == [Sent({"erased": 1}), Sent({"erased": 0})]
+    assert held.having("contacts", KEY, key(1)) == []
+    assert len(held.having("contacts", KEY, key(2))) == 1
+    assert [one["hs_task_subject"] for one in held.objects["tasks"].values()] == ["[erased]"]
+    assert provider.apply("erase_contact", [erasing]) == [Sent({"erased": 0})]
+
+
+def test_an_erasure_whose_answer_is_lost_is_sent_again(engine: Engine, account: Account) -> None:
+    held, address = account
+    provider = crm(engine, address)
+    provider.apply("upsert_contact", contacts(1))
+    held.write_then_500(path="gdpr-delete")
+    erasing = PendingEffect(9, "privacy/e", "erase_contact", key(1), {"key": key(1), "tasks": []}, 1)
+    [outcome] = provider.apply("erase_contact", [erasing])
+    again = provider.apply("erase_contact", [erasing])
+    assert held.objects["contacts"] == {}
+    assert again == [Sent({"erased": 0})], outcome

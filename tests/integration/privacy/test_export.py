@@ -1,0 +1,84 @@
+"""Who asks what is known of them gets all of it, and nothing of anybody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from include.data.database import authored
+from include.integrations.systems import Mode
+from include.privacy.erase import erase
+from include.privacy.export import as_json, delete_files, export, folder
+from include.privacy.person import Unknown, by_case, by_email
+from include.privacy.requests import export_to_file
+from tests.support.people import ADA, BEN, OF_ADA, lead, places_of, win
+from tests.support.work import rows
+
+
+def test_everything_that_the_database_holds_of_her_is_in_it(engine: Engine) -> None:
+    [ada] = lead(engine, ADA)
+    win(engine, ada)
+    with engine.connect() as connection:
+        document = export(connection, by_case(connection, ada))
+    told = as_json(document).decode().lower()
+    tables = {place.partition(":")[0] for place in places_of(engine, OF_ADA)}
+    assert tables <= set(document["held"])
+    assert {"leads", "deliveries", "effects", "crm_contacts", "mailbox", "events", "cases"} <= set(document["held"])
+    assert all(word in told for word in ("lovelace", "+493023125017", "countess", "cj0kcq-of-ada", "lovelace liked it"))
+    assert json.loads(document["held"]["deliveries"]["rows"][0]["body"]) == ADA
+
+
+def test_of_a_colleague_it_holds_only_what_names_her(engine: Engine) -> None:
+    ada, _ = lead(engine, ADA, BEN)
+    with engine.connect() as connection:
+        document = export(connection, by_case(connection, ada))
+    [mention] = [row for row in document["held"]["deliveries"]["rows"] if "mentioned_in" in row]
+    assert mention["found"] == ["body"]
+    assert "babbage" not in as_json(document).decode().lower()
+
+
+def test_a_suppliers_contact_is_found_by_the_address_alone(engine: Engine) -> None:
+    lead(engine, BEN)
+    with engine.connect() as connection:
+        document = export(connection, by_email(connection, ADA["email"]))
+    assert "deliveries" in document["held"]
+    assert document["known_as"]["cases"] == []
+
+
+def test_the_file_is_private_and_named_by_nobody(engine: Engine) -> None:
+    [ada] = lead(engine, ADA)
+    with authored(engine, actor="user:olga") as connection:
+        written = export_to_file(connection, by_case(connection, ada))
+    assert written.path.stat().st_mode & 0o077 == 0
+    assert written.path.parent.stat().st_mode & 0o077 == 0
+    assert "lovelace" not in written.path.name
+    assert json.loads(written.path.read_bytes())["held"]
+    [told] = rows(engine, "select case_id, actor, detail from events where kind = 'exported'")
+    assert told == {"case_id": ada, "actor": "user:olga", "detail": None}
+
+
+def test_of_who_is_unknown_there_is_no_file(engine: Engine) -> None:
+    with authored(engine, actor="user:olga") as connection, pytest.raises(Unknown):
+        export_to_file(connection, by_email(connection, "nobody@nowhere.example"))
+    assert not folder().exists()
+
+
+def test_files_go_with_the_person_and_with_time(engine: Engine) -> None:
+    ada, ben = lead(engine, ADA, BEN)
+    with authored(engine, actor="user:olga") as connection:
+        one, other = (export_to_file(connection, by_case(connection, case)).path for case in (ada, ben))
+    with engine.begin() as connection:
+        whom = by_case(connection, ada)
+        erase(connection, whom, actor="user:olga", reason="letter 17", mode=Mode.LIVE)
+    assert delete_files(whom) == 1
+    assert (one.exists(), other.exists()) == (False, True)
+    assert delete_files() == 0
+    past = time.time() - 31 * 86_400
+    os.utime(other, (past, past))
+    assert delete_files() == 1
+    assert list(Path(folder()).iterdir()) == []
