@@ -80,12 +80,12 @@ def test_a_case_that_nobody_ends_becomes_late_by_itself(engine: Engine) -> None:
     assert whole(engine, case_id)["missed_at"] is None
     change(
         engine,
-        "update service_levels set warn_at = warn_at - interval '10 minutes', due_at = due_at - interval '10 minutes',"
-        " escalate_at = escalate_at - interval '10 minutes' where step is null",
+        "update service_levels set warn_at = warn_at - interval '20 minutes', due_at = due_at - interval '20 minutes',"
+        " escalate_at = escalate_at - interval '20 minutes' where step is null",
     )
     assert keep_up(engine).passed >= 1
-    assert whole(engine, case_id)["missed_at"] == start + timedelta(minutes=5)
-    assert whole(engine, case_id)["escalated_at"] == start + timedelta(minutes=12.5)
+    assert whole(engine, case_id)["missed_at"] == start - timedelta(minutes=5)
+    assert whole(engine, case_id)["escalated_at"] == start + timedelta(minutes=10)
 
 
 def test_the_case_itself_gets_its_due_time_while_nobody_works_on_it(engine: Engine) -> None:
