@@ -1,14 +1,14 @@
 """What Great Expectations says of a report before it is published: any fault refuses the whole edition.
 
-The rules follow from what the columns hold: counts are not below zero, shares are between nothing and all, what must be
-there is there, no row is there twice. Beside them, what a report declares: sums that agree, and controls.
+What columns hold says what is possible: counts are not below zero, shares are between nothing and all, what must be
+there is there, no row is there twice. Beside that a report declares sums that agree, and controls.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,13 @@ import pandas as pd
 from include.cases.model import Reason
 from include.data.validation.runner import check, meta
 from include.reporting.figures import Read
-from include.reporting.model import Column, Figure, Kind, Report, number, numbers
+from include.reporting.model import Column, Figure, Kind, Report, Rows, number, numbers
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
 
-ROW = "row"
-LONGEST_TABLE = 100_000  # rows
+ID = "id"
+MOST_CELLS = 1_000_000
 MOST_REASONS = 20
 NAMES = (Kind.TEXT, Kind.DAY)
 
@@ -31,71 +31,45 @@ NAMES = (Kind.TEXT, Kind.DAY)
 def faults(report: Report, found: Read) -> list[Reason]:
     """Return why a report is not to be published; empty when it may be."""
     reasons = []
-    for figure in report.figures:
-        rows = found.tables[figure.name]
-        if figure.name == "totals" and len(rows) != 1:
-            reasons.append(Reason("report.totals", f"The totals of {report.name} have {len(rows)} rows, not one."))
-        reasons += _failures(_frame(figure, rows), _suite_of(report.name, figure))
-    reasons += _failures(_compared(report, found), _agreement)
+    if len(found.tables["totals"]) != 1:
+        reasons.append(Reason("report.totals", f"There are {len(found.tables['totals'])} rows of totals, not one."))
+    for frame, suite in ((_cells(report, found), cell_suite), (_comparisons(report, found), comparison_suite)):
+        reasons += _failures(frame, suite)
     return reasons[:MOST_REASONS]
 
 
 def _failures(frame: pd.DataFrame, suite: Callable[[], ExpectationSuite]) -> list[Reason]:
-    checked = check(frame, suite, ROW)
+    checked = check(frame, suite, ID)
     about_rows = [reason for of_row in checked.failures.values() for reason in of_row]
-    return about_rows + [Reason(code, f"{code} is not met by the table as a whole.") for code in checked.unmet]
+    return about_rows + [Reason(code, "The report as a whole does not meet this.") for code in checked.unmet]
 
 
-def _frame(figure: Figure, rows: list[list[Any]]) -> pd.DataFrame:
-    columns: dict[str, Any] = {ROW: range(1, len(rows) + 1)}
-    for place, column in enumerate(figure.columns):
-        values = [row[place] for row in rows]
-        numeric = column.kind not in NAMES
-        columns[column.name] = pd.Series(
-            [number(column, value) for value in values] if numeric else values, dtype="float64" if numeric else object
-        )
-    return pd.DataFrame(columns)
+def _cells(report: Report, found: Read) -> pd.DataFrame:
+    """One row for each cell of each figure: what it holds, and what it may hold at least and at most.
+
+    `lacking` and `twice` name the place of a fault, and are empty where there is none.
+    """
+    cells = [cell for figure in report.figures for cell in _of_figure(figure, found.tables[figure.name])]
+    frame = pd.DataFrame(cells, columns=["place", "value", "least", "most", "lacking", "twice"], dtype=object)
+    for name in ("value", "least", "most"):
+        frame[name] = frame[name].astype("float64")
+    return frame.assign(**{ID: range(1, len(frame) + 1)})
 
 
-@cache
-def _suite_of(report: str, figure: Figure) -> Callable[[], ExpectationSuite]:
-    def suite() -> ExpectationSuite:
-        from great_expectations import ExpectationSuite  # noqa: PLC0415 - takes five seconds
-
-        return ExpectationSuite(name=f"report_{report}_{figure.name}", expectations=list(_expectations(figure)))
-
-    return suite
-
-
-def _expectations(figure: Figure) -> Iterator[Any]:
-    gxe: Any = import_module("great_expectations.expectations")
-    yield gxe.ExpectTableRowCountToBeBetween(
-        max_value=LONGEST_TABLE, severity="critical", meta=meta("report.too_long", f"{figure.title} is too long.")
-    )
-    for column in figure.columns:
-        where = f"{figure.title}, row {{{ROW}}}: {column.title}"
-        if not column.optional:
-            yield gxe.ExpectColumnValuesToNotBeNull(
-                column=column.name, severity="critical", meta=meta("report.missing", f"{where} is missing.")
+def _of_figure(figure: Figure, rows: Rows) -> Iterator[tuple[Any, ...]]:
+    keys = [place for place, column in enumerate(figure.columns) if column.kind in NAMES and not column.optional]
+    times = Counter(tuple(row[place] for place in keys) for row in rows)
+    for line, row in enumerate(rows, 1):
+        twice = bool(keys) and times[tuple(row[place] for place in keys)] > 1
+        for place, (column, value) in enumerate(zip(figure.columns, row, strict=True)):
+            where = f"{figure.title}, row {line}: {column.title}"
+            yield (
+                where,
+                number(column, value),
+                *_bounds(column),
+                where if value is None and not column.optional else None,
+                where if twice and place == keys[0] else None,
             )
-        least, most = _bounds(column)
-        if least is not None or most is not None:
-            yield gxe.ExpectColumnValuesToBeBetween(
-                column=column.name,
-                min_value=least,
-                max_value=most,
-                severity="critical",
-                meta=meta("report.impossible", f"{where} cannot be {{{column.name}}}."),
-            )
-    keys = [column.name for column in figure.columns if column.kind in NAMES and not column.optional]
-    if len(keys) > 1:
-        yield gxe.ExpectCompoundColumnsToBeUnique(
-            column_list=keys, severity="critical", meta=meta("report.twice", f"{figure.title} has row {{{ROW}}} twice.")
-        )
-    elif keys:
-        yield gxe.ExpectColumnValuesToBeUnique(
-            column=keys[0], severity="critical", meta=meta("report.twice", f"{figure.title} has row {{{ROW}}} twice.")
-        )
 
 
 def _bounds(column: Column) -> tuple[float | None, float | None]:
@@ -104,35 +78,58 @@ def _bounds(column: Column) -> tuple[float | None, float | None]:
     return 0, 1 if column.kind is Kind.SHARE else None
 
 
-def _compared(report: Report, found: Read) -> pd.DataFrame:
-    """One row for each control and each pair of sums, as exact texts."""
-    compared = list(found.controls)
-    for pair in report.sums:
-        sides = [
-            sum(numbers(report.figure(figure), found.tables[figure], column), Decimal(0))
-            for figure, column in (pair.one, pair.other)
-        ]
-        compared.append((pair.name, sides[0], sides[1]))
-    return pd.DataFrame(
-        {
-            ROW: range(1, len(compared) + 1),
-            "what": [name for name, _, _ in compared],
-            "expected": [_exact(expected) for _, expected, _ in compared],
-            "found": [_exact(value) for _, _, value in compared],
-        }
+def cell_suite() -> ExpectationSuite:
+    """Return the rules for single values."""
+    from great_expectations import ExpectationSuite  # noqa: PLC0415 - takes five seconds
+
+    gxe: Any = import_module("great_expectations.expectations")
+
+    def at_least(larger: str, smaller: str) -> Any:
+        return gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+            column_A=larger,
+            column_B=smaller,
+            or_equal=True,
+            ignore_row_if="either_value_is_missing",
+            severity="critical",
+            meta=meta("report.impossible", "{place} cannot be {value}."),
+        )
+
+    def never(column: str, code: str, message: str) -> Any:
+        return gxe.ExpectColumnValuesToBeNull(column=column, severity="critical", meta=meta(code, message))
+
+    return ExpectationSuite(
+        name="report_cells",
+        expectations=[
+            gxe.ExpectTableRowCountToBeBetween(max_value=MOST_CELLS, severity="critical", meta=meta("report.size", "")),
+            never("lacking", "report.missing", "{lacking} is missing."),
+            never("twice", "report.twice", "{twice} is there twice."),
+            at_least("value", "least"),
+            at_least("most", "value"),
+        ],
     )
 
 
-def _exact(value: Decimal) -> str:
-    return f"{value.normalize():f}"
+def _comparisons(report: Report, found: Read) -> pd.DataFrame:
+    """One row for each control and each pair of sums, as exact texts."""
+    compared = list(found.controls)
+    for pair in report.sums:
+        one, other = (
+            sum(numbers(report.figure(figure), found.tables[figure], column), Decimal(0))
+            for figure, column in (pair.one, pair.other)
+        )
+        compared.append((pair.name, one, other))
+    exact = [(name, f"{expected.normalize():f}", f"{value.normalize():f}") for name, expected, value in compared]
+    frame = pd.DataFrame(exact, columns=["what", "expected", "found"], dtype=object)
+    return frame.assign(**{ID: range(1, len(frame) + 1)})
 
 
-def _agreement() -> ExpectationSuite:
+def comparison_suite() -> ExpectationSuite:
+    """Return the rule for what must agree."""
     from great_expectations import ExpectationSuite  # noqa: PLC0415 - takes five seconds
 
     gxe: Any = import_module("great_expectations.expectations")
     return ExpectationSuite(
-        name="report_controls",
+        name="report_comparisons",
         expectations=[
             gxe.ExpectColumnPairValuesToBeEqual(
                 column_A="expected",

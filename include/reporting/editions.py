@@ -112,10 +112,16 @@ def edition(connection: Connection, edition_id: int) -> Edition | None:
 
 
 def editions(
-    connection: Connection, *, report: str | None = None, period: str | None = None, before: int | None = None
+    connection: Connection,
+    *,
+    report: str | None = None,
+    period: str | None = None,
+    first_day: date | None = None,
+    before: int | None = None,
 ) -> list[Edition]:
     """Return the newest editions without their figures, `SHOWN` at a time.
 
+    :param first_day: only those of the interval that begins on it.
     :param before: only those with a lower id.
     """
     rows = connection.execute(
@@ -123,9 +129,10 @@ def editions(
             select {_COLUMNS}, '{{}}'::jsonb from report_editions
             where (cast(:report as text) is null or report = :report)
               and (cast(:period as text) is null or period = :period)
+              and (cast(:first as date) is null or first_day = :first)
               and (cast(:before as bigint) is null or id < :before)
             order by id desc limit {SHOWN}"""),
-        {"report": report, "period": period, "before": before},
+        {"report": report, "period": period, "first": first_day, "before": before},
     )
     return [_edition(row._tuple()) for row in rows]
 

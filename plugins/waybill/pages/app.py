@@ -8,11 +8,23 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from waybill.pages import alerts, approvals, board, cases, duplicates, effects, health, quarantine, workflow_map
+from waybill.pages import (
+    alerts,
+    approvals,
+    board,
+    cases,
+    duplicates,
+    effects,
+    health,
+    privacy,
+    quarantine,
+    reports,
+    workflow_map,
+)
 from waybill.pages.rendering import FOLDER, PREFIX, TABS
 
 app = FastAPI(title="Waybill", docs_url=None, redoc_url=None, openapi_url=None)
-for _part in (board, cases, alerts, health, approvals, duplicates, quarantine, effects, workflow_map):
+for _part in (board, cases, approvals, alerts, health, duplicates, quarantine, effects, privacy, reports, workflow_map):
     app.include_router(_part.router)
 app.mount("/static", StaticFiles(directory=FOLDER / "static"))
 

@@ -23,6 +23,7 @@ TABS = {
     "quarantine": "Quarantine",
     "effects": "Effects",
     "approvals": "Approvals",
+    "reports": "Reports",
     "map": "Map",
     "health": "Health",
 }

@@ -1,0 +1,63 @@
+"""The reports: their editions with what was sent to whom, and one edition with its tables and plots."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import HTMLResponse
+
+from include.data.database import engine
+from include.reporting.catalogue import REPORTS
+from include.reporting.editions import SHOWN, Edition, deliveries, edition, editions
+from include.reporting.intervals import Interval, Period
+from include.reporting.model import Kind, shown
+from include.stock.warehouse import warehouse
+from waybill.pages.drawings import drawings
+from waybill.pages.rendering import page
+from waybill.pages.visitor import Looking
+
+router = APIRouter()
+MOST_ROWS = 200
+"""Rows of a figure on its page; the files have all of them."""
+NAMES = (Kind.TEXT, Kind.DAY)
+
+
+@router.get("/reports")
+def list_editions(
+    visitor: Looking,
+    report: Annotated[str, Query(max_length=50)] = "",
+    period: Literal["", "daily", "weekly", "monthly"] = "",
+    before: Annotated[int | None, Query(ge=1)] = None,
+    said: str | None = None,
+) -> HTMLResponse:
+    """Show the newest editions."""
+    with engine().connect() as connection:
+        found = editions(connection, report=report or None, period=period or None, before=before)
+        sent = deliveries(connection, [key for each in found for key in each.effects])
+    return page(
+        "reports.html", visitor, tab="reports", said=said, editions=found, sent=sent, about=_interval, reports=REPORTS,
+        chosen=report, period=period, periods=list(Period), more=len(found) == SHOWN,
+    )  # fmt: skip
+
+
+@router.get("/reports/{edition_id}")
+def show_edition(edition_id: int, visitor: Looking, said: str | None = None) -> HTMLResponse:
+    """Show one edition."""
+    with engine().connect() as connection:
+        found = edition(connection, edition_id)
+        if found is None or found.report not in REPORTS:
+            raise HTTPException(404, "there is no such edition")
+        sent = deliveries(connection, found.effects)
+        others = editions(connection, report=found.report, period=found.period, first_day=found.first_day)
+    report = REPORTS[found.report]
+    return page(
+        "report.html", visitor, tab="reports", said=said, report=report, edition=found, about=_interval(found),
+        sent=list(sent.values()), others=others, plots=drawings(found.id, found.digest), names=NAMES, shown=shown,
+        most=MOST_ROWS,
+    )  # fmt: skip
+
+
+def _interval(found: Edition) -> Interval:
+    zone = warehouse().zone
+    return Interval(found.period, found.first_day, found.ends_at.astimezone(zone).date(), zone)
