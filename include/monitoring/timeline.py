@@ -49,6 +49,7 @@ class Entry:
 
     :param state: the case's, or the effect's, after it.
     :param documents: names and texts of several lines.
+    :param effect: its number in the ledger, where it is one.
     """
 
     at: datetime
@@ -60,6 +61,7 @@ class Entry:
     run: Run | None = None
     facts: Facts = ()
     documents: Facts = ()
+    effect: int | None = None
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,6 @@ def _sent(effect: Row[Any], clear: bool) -> Entry:
         if document is not None
     ]
     facts = [
-        ("effect", str(effect.id)),
         ("target", effect.target if clear else without_contacts(effect.target)),
         ("mode", effect.mode),
         ("attempts", str(effect.attempts)),
@@ -243,4 +244,5 @@ def _sent(effect: Row[Any], clear: bool) -> Entry:
         step=effect.step,
         facts=facts,
         documents=documents,
+        effect=effect.id,
     )

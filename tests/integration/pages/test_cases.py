@@ -256,6 +256,9 @@ def test_a_case_tells_everything_to_who_acts(engine: Engine, log_in: Any) -> Non
     address = "http://127.0.0.1:8080/dags/lead_to_client/runs/asset_triggered__2026-11-21T08%3A00%3A00%2B00%3A00_x1"
     assert f'href="{address}" target="_top"' in page
     assert f'href="{address}/tasks/segment" target="_top"' in page
+    for link in [*re.findall(r'href="/waybill(/effects/\d+)"', page), f"/person?case={case}"]:
+        path, _, query = link.partition("?case=")
+        assert log_in("op").get(path, **({"case": query} if query else {})).status_code == 200, link
 
 
 def test_who_may_only_look_sees_nothing_of_the_person(engine: Engine, log_in: Any) -> None:
@@ -289,7 +292,9 @@ def test_what_a_correction_changed_is_told_with_before_and_after(engine: Engine,
             r='[{"code": "phone.invalid", "message": "0171 is no number", "field": "phone"}]',
             id=case,
         )
-        assert "0171 is no number" in plain(log_in("op").text(f"/cases/{case}"))
+        page = log_in("op").text(f"/cases/{case}")
+        assert "0171 is no number" in plain(page)
+        assert f'href="/waybill/quarantine/case/{case}"' in page
         corrections = {"phone": phone, "country": country}
         assert store.release(engine, [case], first_step="capture", actor="user:olga", corrections=corrections) == 1
     said = " ".join(plain(log_in("op").text(f"/cases/{case}")).split())
