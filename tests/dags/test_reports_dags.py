@@ -1,0 +1,56 @@
+"""The DAGs of the reports: when they run, and that a refused report stops nothing but itself, and is seen."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from include.contracts.registry import contract
+from include.reporting.catalogue import REPORTS
+from include.reporting.going_out import SYSTEMS
+from include.stock.warehouse import warehouse
+
+DAGS = {"reports_daily": "0 5 * * *", "reports_weekly": "0 5 * * 1", "reports_monthly": "0 5 1 * *"}
+
+
+@pytest.mark.parametrize(("dag_id", "cron"), DAGS.items())
+def test_a_run_has_an_interval_by_the_companys_clock_and_past_ones_can_be_backfilled(
+    dags: dict[str, Any], dag_id: str, cron: str
+) -> None:
+    dag = dags[dag_id]
+    assert dag.timetable.expression == cron
+    assert str(dag.timetable.timezone) == warehouse().zone.key
+    assert not dag.catchup
+    assert dag.max_active_runs == 1
+    assert dag.has_on_success_callback, "a good run shows that trouble is over"
+
+
+@pytest.mark.parametrize("dag_id", DAGS)
+def test_what_was_refused_fails_the_run_and_keeps_nothing_else_from_going_out(
+    dags: dict[str, Any], dag_id: str
+) -> None:
+    dag = dags[dag_id]
+    assert set(dag.task_ids) == {*REPORTS, *SYSTEMS, "done"}
+    for step in SYSTEMS:
+        assert dag.get_task(step).upstream_task_ids == set(REPORTS)
+        assert dag.get_task(step).trigger_rule == "all_done"
+    assert [task.task_id for task in dag.leaves] == ["done"]
+    assert dag.get_task("done").upstream_task_ids == {*REPORTS, *SYSTEMS}
+    assert dag.get_task("done").trigger_rule == "none_failed"
+
+
+def test_each_task_is_a_step_of_the_contract_with_its_owner(dags: dict[str, Any]) -> None:
+    declared = contract("reports")
+    assert set(declared.step_ids) == {*REPORTS, *SYSTEMS}
+    for name in REPORTS:
+        assert dags["reports_daily"].get_task(name).owner == declared.step(name).owner.id
+
+
+def test_the_reports_to_make_can_be_chosen(dags: dict[str, Any]) -> None:
+    params = deepcopy(dags["reports_weekly"].params)
+    assert params["reports"] == list(REPORTS)
+    params["reports"] = ["stock"]
+    with pytest.raises(ValueError, match="Invalid input"):
+        params["reports"] = ["nonsense"]
