@@ -88,8 +88,11 @@ def stand_in(since: datetime) -> bool:
     silent = watch_the_look(alerts, account(), since=since)
     if silent:
         alerts.publish()
-        tell_by_chat()
-        tell_by_mail()
+        for tell in (tell_by_chat, tell_by_mail):
+            try:
+                tell()
+            except Exception as error:  # one route that is broken must not close the other
+                alerts.problem("watchdog", error)
     return silent
 
 

@@ -47,6 +47,18 @@ with DAG("late_on_purpose", schedule=None, start_date=datetime(2026, 1, 1)) as d
     def waits(): ...
     waits()
 """
+CANARY_DAG = """
+from datetime import datetime
+from airflow.sdk import DAG, task
+from airflow.sdk.exceptions import AirflowFailException
+from waybill.notifiers import on_canary_failure
+
+with DAG("waybill_canary", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+    @task(on_failure_callback=on_canary_failure, retries=4)
+    def fail_on_purpose():
+        raise AirflowFailException("on purpose")
+    fail_on_purpose()
+"""
 BREAK = """
 from broken_on_purpose import dag
 dag.test()
@@ -59,6 +71,7 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "dags").mkdir()
     (home / "dags" / "broken_on_purpose.py").write_text(BROKEN_DAG)
     (home / "dags" / "late_on_purpose.py").write_text(LATE_DAG)
+    (home / "dags" / "canary_alone.py").write_text(CANARY_DAG)
     _run(home, ["-m", "airflow", "db", "migrate"], {})
     return home
 
@@ -163,6 +176,59 @@ def test_a_production_without_its_second_route_is_told_and_gets_nothing_built_in
     (message,) = slack.messages
     assert "The connection waybill_mail is missing or refused" in message.whole
     assert rows(engine, "select * from mailbox") == []
+
+
+def test_the_canary_is_told_as_what_it_is_and_found_again_by_its_run(
+    airflow: Airflow, engine: Engine, slack: Slack
+) -> None:
+    code = BREAK.replace("broken_on_purpose", "canary_alone") + textwrap.dedent(DELIVER)
+    output = airflow(
+        code
+        + textwrap.dedent("""
+            from sqlalchemy import text
+            from waybill.alert_delivery import canary_arrived, canary_concluded
+            with engine().connect() as connection:
+                run = connection.execute(text("select run_id from alert_occurrences")).scalar().partition("/")[2]
+            print(canary_arrived(run), canary_concluded(run))
+        """)
+    )
+    assert "True {'arrived': True}" in output
+    assert "Daily test of the alerts" in slack.messages[0].whole
+    assert rows(engine, "select kind, state from alerts") == [{"kind": "canary", "state": "resolved"}]
+
+
+def test_the_watchdog_tells_of_silence_by_itself_and_fires_when_it_is_over(
+    airflow: Airflow, engine: Engine, slack: Slack
+) -> None:
+    change(engine, "insert into life_signs (part, at) values ('look', now() - interval '1 hour')")
+    output = airflow(
+        """
+            import asyncio
+            from datetime import timedelta
+            from include.data.database import engine
+            from include.monitoring import watch
+            from waybill.watching import WatchdogTrigger
+
+            watch.LOOK_SILENT_AFTER = timedelta(seconds=1)
+
+            async def back():
+                await asyncio.sleep(5)
+                with engine().begin() as connection:
+                    connection.exec_driver_sql("update life_signs set at = now() + interval '1 minute'"
+                                               " where part = 'look'")
+
+            async def watching():
+                looks_again = asyncio.create_task(back())
+                async for event in WatchdogTrigger(every=0.3).run():
+                    return event.payload
+
+            print(asyncio.run(watching()))
+        """
+    )
+    assert "{'silence': 'over'}" in output
+    (message,) = slack.messages
+    assert "The look for trouble is silent" in message.whole
+    assert rows(engine, "select kind, count from alerts") == [{"kind": "airflow_silent", "count": 1}]
 
 
 def test_a_context_without_exception_and_without_run_still_alerts(airflow: Airflow, engine: Engine) -> None:
