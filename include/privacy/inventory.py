@@ -12,7 +12,7 @@ from include.contracts.documents import read
 
 FILE = Path(__file__).with_name("inventory.yaml")
 
-Erase = Literal["blank", "mark", "empty", "mentions", "key", "codes", "body", "keep"]
+Erase = Literal["blank", "mark", "empty", "mentions", "name", "key", "codes", "body", "keep"]
 
 
 class _Part(BaseModel):

@@ -18,6 +18,8 @@ from include.data.normalise.email import email as read_email
 
 NOTHING = "$."
 """A pattern that matches nothing."""
+ANY_ADDRESS = r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+|\+\d{7,15}(?!\d)"
+"""Any e-mail address, and any telephone number in E.164."""
 SHORTEST_NAME = 3  # characters; shorter ones are parts of too many words
 SHORTEST_NUMBER = 6  # characters of a telephone number as it was typed
 
@@ -56,6 +58,8 @@ class Person:
             "emails": list(self.emails),
             "pattern": self.pattern,
             "addresses": self.addresses,
+            "hints": [f"%{_escaped(email.partition('@')[0])}%" for email in self.emails],
+            "any_address": ANY_ADDRESS,
         }
 
 
@@ -117,14 +121,16 @@ def everybody_of(connection: Connection, case_ids: Iterable[int], contacts: Iter
     deals = connection.execute(
         text("select id from deals where contact_id = any(:contacts)"), {"contacts": people}
     ).scalars()
-    rows = _rows(connection, people, ids)
-    pattern = _any_of([*map(_address, _emails(rows)), *_names(rows)])
-    return Person(tuple(people), tuple(ids), tuple(deals), (), (), pattern, NOTHING)
+    return Person(tuple(people), tuple(ids), tuple(deals), (), (), ANY_ADDRESS, NOTHING)
 
 
 def renewed(connection: Connection, person: Person) -> Person:
     """Return a person as they are known now; what came since is theirs too."""
     return _of(connection, set(person.contacts), person.cases, set(person.asked))
+
+
+def _escaped(value: str) -> str:
+    return re.sub(r"([\\%_])", r"\\\1", value)
 
 
 def _contacts_of_keys(connection: Connection, keys: Iterable[str]) -> set[UUID]:

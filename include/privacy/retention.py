@@ -26,7 +26,7 @@ from include.privacy.person import NOTHING, Person, everybody_of
 
 ACTOR = "system:retention"
 DELIVERIES = 5_000
-CASES = 200
+CASES = 1_000
 EVENTS = 10_000
 """Most in one batch."""
 

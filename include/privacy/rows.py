@@ -16,9 +16,8 @@ from include.privacy.person import NOTHING, Person
 MARKER = "[erased]"
 BODY = '{"erased": true}'
 UNIQUE_MARKER = "'[erased ' || left(gen_random_uuid()::text, 8) || ']'"
-ANY_ADDRESS = r"[\w.+-]+@[\w-]+([.][\w-]+)+"
+KEY = ":pattern || '|' || :any_address"
 """A key is no free text: whatever reads as an e-mail address in it is one, also one that nobody knows any more."""
-KEY = f":pattern || '|{ANY_ADDRESS}'"
 JSON_MARKS = {("corrections", "value")}
 """JSON columns that must hold something: the marker is a JSON text there."""
 
@@ -157,6 +156,8 @@ def _replacement(table: str, name: str, column: Column) -> str:
         "mark": f"'\"{MARKER}\"'" if (table, name) in JSON_MARKS else f"'{MARKER}'",
         "empty": "'{}'",
         "mentions": f"without_mentions({quoted}, :pattern)",
+        "name": f"""case when company_key is null then {quoted} - 'name'
+                    else jsonb_set({quoted}, '{{name}}', without_mentions({quoted}->'name', :pattern)) end""",
         "key": f"regexp_replace({quoted}, {KEY}, {UNIQUE_MARKER}, 'gi')",
         "codes": f"""(select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('code', r->'code', 'field', r->'field')))
                       from jsonb_array_elements({quoted}) as r)""",
@@ -170,6 +171,7 @@ def _to_erase(table: str, name: str, column: Column) -> str:
     condition = {
         "blank": f"{quoted} is not null",
         "mentions": f"coalesce({quoted}::text ~* :pattern, false)",
+        "name": f"coalesce(company_key is null and {quoted} ? 'name' or {quoted}->>'name' ~* :pattern, false)",
         "key": f"{quoted} ~* ({KEY})",
         "codes": f"exists (select from jsonb_array_elements({quoted}) as r where r ? 'message')",
     }.get(column.erase) or f"{quoted} <> {_replacement(table, name, column)}"
@@ -181,7 +183,9 @@ def _text_of(column: str) -> str:
 
 
 def _mentions(column: str) -> str:
-    return f"coalesce({_text_of(column)} ~* :addresses, false)"
+    # the expression is slow; most rows do not even hold the words, as bytes compare them
+    held = f'lower({_text_of(column)} collate "C") like any(:hints)'
+    return f"coalesce({held} and {_text_of(column)} ~* :addresses, false)"
 
 
 def _elsewhere(table: Table) -> str:

@@ -119,7 +119,7 @@ def sample_people() -> list[str]:
 def test_no_log_and_no_return_value_of_a_step_names_the_sample_people(
     engine: Engine, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Steps log as the standard library does, operators to the output; the person is asked about by case and address."""
+    """Steps log as the standard library does, operators to the output."""
     told: list[Any] = []
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("sqlalchemy").setLevel(logging.WARNING)
