@@ -37,7 +37,7 @@ def flow(came: tuple[int, ...], went: tuple[int, ...]) -> Markup:
     hours = list(range(len(came)))
     frame = pd.DataFrame({"hour": hours * 2, "cases": [*came, *went], "what": ["in"] * len(came) + ["out"] * len(went)})
     chart = (
-        alt.Chart(frame, width=150, height=32)
+        alt.Chart(frame, width=90, height=22)
         .mark_line(interpolate="step")
         .encode(
             x=alt.X("hour:Q", axis=None),
