@@ -31,7 +31,8 @@ def chart(figure: Figure, rows: Sequence[Sequence[Any]]) -> alt.Chart | None:
             for name in plot.values
         ]
     )
-    frame = frame.groupby(["by", "what"], sort=False)["value"].sum().reset_index()
+    together = "max" if figure.column(plot.values[0]).kind is Kind.SECONDS else "sum"
+    frame = frame.groupby(["by", "what"], sort=False)["value"].agg(together).reset_index()
     order = list(dict.fromkeys(frame["by"]))[:MOST_BARS]
     unit = ", seconds" if figure.column(plot.values[0]).kind is Kind.SECONDS else ""
     axis = alt.Axis(title=None if len(titles) > 1 else f"{next(iter(titles.values()))}{unit}")
