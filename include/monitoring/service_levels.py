@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
 from typing import Any
@@ -123,6 +123,17 @@ def met_over_time(connection: Connection, since: date) -> list[Week]:
         {"since": since},
     )
     return [Week(*row) for row in found]
+
+
+def over_all(weeks: Iterable[Week]) -> list[Week]:
+    """Return one entry for each service level, of its first week, with the sums of all; the least kept first."""
+    sums: dict[tuple[str, str | None], Week] = {}
+    for week in weeks:
+        so_far = sums.get((week.workflow, week.step))
+        sums[week.workflow, week.step] = (
+            week if so_far is None else replace(so_far, met=so_far.met + week.met, missed=so_far.missed + week.missed)
+        )
+    return sorted(sums.values(), key=lambda each: each.share)
 
 
 def _begin(connection: Connection) -> Row[Any]:

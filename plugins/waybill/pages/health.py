@@ -1,9 +1,10 @@
-"""The page of health: what stops the work, how runs go, and which share of it passes the checks."""
+"""The page of health: which promises are kept, what stops the work, how runs go, and what passes the checks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -12,6 +13,7 @@ from markupsafe import Markup
 from include.data.database import engine
 from include.monitoring import health
 from include.monitoring.plots import share
+from include.monitoring.service_levels import Week, met_over_time, over_all
 from waybill.pages import airflow_api
 from waybill.pages.rendering import page, workflow_title
 from waybill.pages.visitor import Looking
@@ -27,11 +29,23 @@ def show(request: Request, visitor: Looking) -> HTMLResponse:
         troubles = health.troubles(connection, since)
         set_aside = health.set_aside(connection, since)
         quality = health.quality(connection, since)
+        weeks = met_over_time(connection, since.date())
     airflow = airflow_api.ask(request)
     return page(
         "health.html", visitor, tab="health", since=since, troubles=troubles, set_aside=set_aside, airflow=airflow,
         runs=health.run_figures(airflow.runs), quality=_plots(quality), most=health.MOST,
+        kept=_kept(weeks), missed=[each for each in over_all(weeks) if each.missed],
     )  # fmt: skip
+
+
+def _kept(weeks: Sequence[Week]) -> list[Markup]:
+    """A plot for each workflow of which cases ended, or became late: how its own service level was kept."""
+    plots = []
+    for workflow, its in groupby((week for week in weeks if week.step is None), key=lambda week: week.workflow):
+        some = list(its)
+        days, shares = tuple(week.week.isoformat() for week in some), tuple(week.share for week in some)
+        plots.append(share(days, shares, workflow_title(workflow)))
+    return plots
 
 
 def _plots(quality: Mapping[str, Sequence[health.Quality]]) -> list[Markup]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from include.cases.model import Reason
 from include.monitoring.alerts import Alerts, Trouble
 from include.monitoring.health import RunFigures, run_figures
 from include.monitoring.messages import Kind
+from include.monitoring.service_levels import keep_up
 from tests.integration.monitoring.test_alerts import set_aside
+from tests.support.histories import Told, cases_with
 from tests.support.work import receive
 
 pytestmark = pytest.mark.airflow
@@ -33,6 +36,29 @@ def test_errors_reasons_and_quality_are_told_by_step(engine: Engine, log_in: Any
     assert '<td>email.invalid</td><td class="number">4</td>' in seen
     assert seen.count("<svg") == 1, "a plot of the quality of one workflow"
     assert "jane" not in seen
+
+
+def test_service_levels_are_told_by_week_and_where_they_were_missed(engine: Engine, log_in: Any) -> None:
+    def lead(days: int, minutes: int) -> list[Told]:
+        start = datetime.now(UTC) - timedelta(days=days)
+        claimed, end = start + timedelta(seconds=30), start + timedelta(minutes=minutes)
+        return [
+            (start, "received", "capture", "pending"),
+            (claimed, "claimed", "send_mail", "running"),
+            (end, "finished", "send_mail", "finished"),
+        ]
+
+    cases_with(engine, lead(14, 2), lead(14, 20), lead(7, 2), lead(7, 2))
+    keep_up(engine)
+    seen = log_in("viewer").text("/health")
+    levels = seen[seen.index("Service levels met, by week") : seen.index("Errors by step and cause")]
+    assert levels.count("<svg") == 1
+    table = levels[levels.index("Where they were missed") :]
+    cells = '<td class="number">3</td><td class="number">1</td><td class="number">75.0%</td>'
+    assert table.count(cells) == 2
+    assert f"<td>the whole case</td>{cells}" in table
+    assert f"<td>send_mail</td>{cells}" in table
+    assert "capture" not in table, "it was always kept"
 
 
 def test_an_airflow_that_does_not_answer_is_said_and_the_rest_is_shown(
