@@ -1,8 +1,9 @@
 """Tells people what is wrong, and that it is well again.
 
 Every minute: looks for trouble that no callback reports (cases set aside, effects given up, systems that do not
-answer) and for trouble that is over, writes what is new to the ledger, and delivers it to the chat. What the chat does
-not take goes by mail, once, and to the chat when it is back.
+answer, backlogs, parts of Airflow that are silent) and for trouble that is over, writes what is new to the ledger, and
+delivers it to the chat. What the chat does not take goes by mail, once, and to the chat when it is back. Last, when all
+of that worked, a monitor outside hears that Waybill lives.
 
 **When a run fails**: nothing is lost, for the messages stay in the ledger and the next run delivers them. Read
 `docs/alerts.md`. Its own failure is an alert too.
@@ -45,4 +46,12 @@ with workflow_dag(
 
         return deliver()
 
-    look_for_trouble() >> tell_by_chat() >> tell_by_mail()
+    @task
+    def tell_outside() -> dict[str, str]:
+        """Tell the monitor outside that all this works; it alarms when it hears nothing."""
+        from waybill.alert_delivery import tell_outside as tell  # noqa: PLC0415
+
+        return tell()
+
+    looked, told, mailed = look_for_trouble(), tell_by_chat(), tell_by_mail()
+    looked >> told >> mailed >> tell_outside() << [looked, told]

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from include.data.database import engine
 from include.integrations import ledger
 from include.integrations.systems import Provider
-from include.monitoring import canary
+from include.monitoring import canary, outside
 from include.monitoring.airflow import Account
 from include.monitoring.alerts import STEP, Alerts
 from include.monitoring.backlogs import watch_backlogs
@@ -61,6 +61,14 @@ def tell_by_mail(target: Engine | None = None, mail: Provider | None = None) -> 
     delivered = _deliver(target, mail or _provider("mail"), "mail")
     _works(alerts, "tell_by_mail")
     return {"written": written, **delivered}
+
+
+def tell_outside(target: Engine | None = None) -> dict[str, str]:
+    """Tell the monitor outside that the alerts are well, where there is one; returns what came of it."""
+    target = target or engine()
+    told = outside.tell(target)
+    _works(Alerts(target), "tell_outside")
+    return {"outside": told}
 
 
 def canary_arrived(run_id: str) -> bool:
