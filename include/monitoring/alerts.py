@@ -21,6 +21,7 @@ from include.environment import base_url, current
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
 from include.monitoring.messages import Alert, Kind, Links, Message, Names, Numbers, recovery, render
+from include.monitoring.quiet import hush, maintained_until, quiet_in_maintenance, system_of
 from include.monitoring.touched import touched
 
 log = logging.getLogger(__name__)
@@ -155,23 +156,33 @@ class Alerts:
         if known is not None:
             return Raised(known, new=False, counted=False)
         told = route(trouble.workflow, trouble.step)
+        until = maintained_until(
+            connection,
+            workflow=trouble.workflow,
+            system=system_of(trouble.kind, trouble.cause, trouble.facts),
+        )
         row = (
             connection.execute(
                 text("""
                     insert into alerts (kind, fingerprint, workflow, step, cause, dag_id, owner, channel, email, facts,
-                                        seen_event)
-                    values (:kind, :fingerprint, :workflow, :step, :cause, :dag_id, :owner, :channel, :email, :facts,
-                            (select coalesce(max(id), 0) from events))
+                                        seen_event, quiet, quiet_until, shown)
+                    values (:kind, :fingerprint, :workflow, :step, :cause, :dag_id, :owner, :channel, :email,
+                            cast(:facts as jsonb) || cast(:quiet as jsonb),
+                            (select coalesce(max(id), 0) from events),
+                            case when cast(:until as timestamptz) is not null then 'maintenance' end, :until,
+                            cast(:until as timestamptz) is null)
                     on conflict (fingerprint) where state = 'open' do update set
                         count = alerts.count + 1, version = alerts.version + 1, last_at = now(),
-                        facts = alerts.facts || excluded.facts, dag_id = coalesce(excluded.dag_id, alerts.dag_id),
+                        facts = alerts.facts || cast(:facts as jsonb),
+                        dag_id = coalesce(excluded.dag_id, alerts.dag_id),
                         seen_event = excluded.seen_event,
-                        message = alerts.message + (alerts.message_at < now() - :remind_after)::int,
-                        message_at = case when alerts.message_at < now() - :remind_after then now()
-                                          else alerts.message_at end,
-                        update_key = case when alerts.message_at < now() - :remind_after then null
-                                          else alerts.update_key end
-                    returning *, (message_at = now()) as posts"""),
+                        message = alerts.message
+                            + (alerts.quiet is null and alerts.message_at < now() - :remind_after)::int,
+                        message_at = case when alerts.quiet is null and alerts.message_at < now() - :remind_after
+                                          then now() else alerts.message_at end,
+                        update_key = case when alerts.quiet is null and alerts.message_at < now() - :remind_after
+                                          then null else alerts.update_key end
+                    returning *, (message_at = now() and shown) as posts"""),
                 {
                     **values,
                     "kind": trouble.kind,
@@ -183,7 +194,9 @@ class Alerts:
                     "channel": told.channel,
                     "email": told.email,
                     "facts": Jsonb(dict(trouble.facts)),
+                    "quiet": Jsonb(quiet_in_maintenance(until) if until else {}),
                     "remind_after": REMIND_AFTER,
+                    "until": until,
                 },
             )
             .mappings()
@@ -254,7 +267,7 @@ class Alerts:
             return connection.execute(
                 text("""
                     update alerts set state = 'resolved', resolved_at = now(), resolution = :resolution,
-                                      version = version + 1
+                                      version = version + 1, quiet = null, quiet_until = null
                     where state = 'open' and kind = any(:kinds)
                       and (cast(:workflow as text) is null or workflow = :workflow)
                       and (cast(:step as text) is null or step = :step)
@@ -293,7 +306,8 @@ class Alerts:
                         from alerts a
                         join effects post on post.key = a.workflow || '/alert/' || a.id || '/' || a.message
                                                         || '/post_message'
-                        where a.told < a.version order by a.id for update of a, post skip locked"""),
+                        where a.told < a.version and (a.quiet is null or a.quiet = 'acknowledged')
+                        order by a.id for update of a, post skip locked"""),
                     {"update_every": UPDATE_EVERY},
                 )
                 .mappings()
@@ -340,6 +354,26 @@ class Alerts:
                 effects += self._mail_recovery(connection, alert)
         return effects
 
+    def speak_again(self) -> int:
+        """Tell anew what was quiet until now and still lasts; return how many those are."""
+        with self.engine.begin() as connection:
+            hush(connection)
+            rows = (
+                connection.execute(
+                    text("""
+                        update alerts set quiet = null, quiet_until = null, message = message + shown::int,
+                            shown = true, message_at = now(), update_key = null, version = version + 1,
+                            facts = jsonb_set(facts, '{quiet,over}', 'true')
+                        where state = 'open' and quiet_until <= now() returning *""")
+                )
+                .mappings()
+                .all()
+            )
+            alerts = [_alert(row) for row in rows]
+            self._write(connection, [self._post(alert, touched(connection, alert)) for alert in alerts])
+            self._told(connection, alerts)
+        return len(alerts)
+
     def second_route(self) -> int:
         """Write a mail, once per message, for each open alert that the chat does not take, or cannot be trusted with.
 
@@ -352,7 +386,7 @@ class Alerts:
                         select a.* from alerts a
                         join effects post on post.key = a.workflow || '/alert/' || a.id || '/' || a.message
                                                         || '/post_message'
-                        where a.state = 'open' and post.system = 'chat'
+                        where a.state = 'open' and a.quiet is null and post.system = 'chat'
                           and (a.kind = any(:at_once) or post.state = 'dead' or (post.state <> 'sent' and
                                (post.attempts >= :attempts or a.message_at < now() - :after)))
                           and not exists (select from effects mail where mail.key =

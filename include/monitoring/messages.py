@@ -199,9 +199,23 @@ def _cut(text: str, longest: int) -> str:
 def _often(alert: Alert) -> str:
     first, last = alert.first_at, alert.last_at
     if alert.count == 1:
-        return f"Once, at {first:%Y-%m-%d %H:%M} UTC."
+        return f"Once, at {first:%Y-%m-%d %H:%M} UTC.{_quiet(alert)}"
     until = f"{last:%H:%M}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M}"
-    return f"{alert.count} times, {first:%Y-%m-%d %H:%M} to {until} UTC."
+    return f"{alert.count} times, {first:%Y-%m-%d %H:%M} to {until} UTC.{_quiet(alert)}"
+
+
+def _quiet(alert: Alert) -> str:
+    """Who is at it, or why it is told only now."""
+    quiet = alert.facts.get("quiet")
+    if not quiet or alert.state == "resolved":
+        return ""
+    how = (
+        "Kept quiet by maintenance"
+        if quiet["how"] == "maintenance"
+        else f"{quiet['how'].capitalize()} by {quiet['by']}"
+    )
+    until = f" {how} until {quiet['until'][:16].replace('T', ' ')} UTC"
+    return f"{until}, and it still lasts." if quiet.get("over") else f"{until}."
 
 
 def _held(numbers: Numbers, workflow: str) -> str:

@@ -32,15 +32,17 @@ WORKFLOW = "alerts"
 def look_and_publish(alerts: Alerts | None = None, airflow: Account | None = None) -> dict[str, int]:
     """Raise, resolve, and write what is new to the ledger; returns counts."""
     alerts = alerts or Alerts(engine())
-    looked = look(alerts) + watch_backlogs(alerts) + watch(alerts, airflow or account(), missing=lacking())
     try:
+        looked = look(alerts) + watch_backlogs(alerts) + watch(alerts, airflow or account(), missing=lacking())
         levels = watch_service_levels(alerts)
         _works(alerts, "look_for_trouble")
-    finally:  # what was found before is told, even if this fails
+    finally:  # what was found before is told, even if one of them fails
+        again = alerts.speak_again()
         written = alerts.publish()
     return {
         "raised": looked.raised + levels.raised,
         "recovered": looked.recovered + levels.recovered,
+        "again": again,
         "written": written,
     }
 

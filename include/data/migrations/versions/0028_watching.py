@@ -34,7 +34,6 @@ alter table alerts
     add column quiet_until timestamptz,
     add column shown boolean not null default true,
     add constraint quiet_has_an_end check ((quiet is null) = (quiet_until is null));
-create index alerts_by_time on alerts (id desc);
 
 create table maintenance_windows (
     id        bigint generated always as identity primary key,
@@ -80,4 +79,4 @@ def downgrade() -> None:
     op.execute("""
         drop table alert_actions, maintenance_windows, backlog_samples, life_signs;
         alter table alerts drop column quiet, drop column quiet_until, drop column shown;
-        drop index alerts_by_time, claims_by_time, effects_by_sending;""")
+        drop index claims_by_time, effects_by_sending;""")
