@@ -282,8 +282,8 @@ def reopen(
                 update cases set state = 'pending', stage = :first_step, outcome = null, closed_at = null,
                                  available_at = now(), updated_at = now()
                 where workflow = :workflow and state = 'finished' and created_at >= :since and created_at < :until
-                  and erased_at is null and not exists (
-                      select from deliveries where deliveries.id = delivery_id and deliveries.erased_at is not null)"""),
+                  and erased_at is null
+                  and not exists (select from deliveries d where d.id = delivery_id and d.erased_at is not null)"""),
             {"workflow": workflow, "first_step": first_step, "since": since, "until": until},
         ).rowcount
 

@@ -1,26 +1,114 @@
-"""The pages that an alert's links lead to: its cases, and its runbook. Without personal data."""
+"""The alerts: what is open, acknowledged, snoozed or over, maintenance; and the pages that an alert's links lead to.
+
+Without personal data. What is done here is in `include.monitoring.quiet`.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter, HTTPException
-from fastapi.responses import HTMLResponse, PlainTextResponse
-from sqlalchemy import text
+from fastapi import APIRouter, Form, HTTPException
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from sqlalchemy.exc import SQLAlchemyError
 
+from include.contracts.registry import contracts
 from include.data.database import engine
+from include.monitoring import alert_list, outside, quiet
 from include.monitoring.messages import Kind
 from include.monitoring.touched import MOST_LISTED, cases_of
 from include.monitoring.wellbeing import unwell
-from waybill.pages.rendering import HEADERS, page
-from waybill.pages.visitor import Looking
+from waybill.pages.rendering import HEADERS, page, redirect
+from waybill.pages.visitor import Acting, Looking
 
 RUNBOOKS = Path(__file__).resolve().parents[3] / "docs" / "runbooks"
+HOURS = {1: "1 hour", 4: "4 hours", 12: "12 hours", 24: "1 day", 72: "3 days", 168: "7 days"}
+"""How long an alert can be quiet; there is no "for ever" among them."""
+LONGEST_REASON = 500
 
 router = APIRouter()
 _STARTED = datetime.now(UTC)
+
+Reason = Annotated[str, Form(max_length=LONGEST_REASON)]
+Hours = Annotated[int | None, Form(ge=1, le=14 * 24)]
+
+
+@router.get("/alerts")
+def show(visitor: Looking, before: int | None = None, said: str | None = None) -> HTMLResponse:
+    """Show what is open, what is quiet, maintenance, and what is over."""
+    with engine().connect() as connection:
+        found = alert_list.open_alerts(connection)
+        over = alert_list.resolved(connection, before=before)
+        return page(
+            "alerts.html", visitor, tab="alerts", said=said, unwell=unwell(connection, since=_STARTED),
+            loud=[each for each in found if each.quiet is None], hours=HOURS, most=alert_list.MOST_OPEN,
+            count=len(found), groups=[
+                (title, [each for each in found if each.quiet == how])
+                for how, title in (("acknowledged", "Acknowledged"), ("snoozed", "Snoozed"), ("maintenance", "In maintenance"))
+            ],
+            windows=quiet.windows(connection), subjects=_subjects(), over=over, first=before is None,
+            older=over[-1].id if len(over) == alert_list.PAGE else None, life=alert_list.life(connection),
+            outside=bool(outside.address()), now=datetime.now(UTC),
+        )  # fmt: skip
+
+
+@router.post("/alerts/quiet")
+def hold(
+    visitor: Acting,
+    how: Annotated[quiet.How, Form()],
+    ids: Annotated[list[int] | None, Form()] = None,
+    hours: Hours = None,
+    reason: Reason = "",
+) -> RedirectResponse:
+    """Acknowledge or snooze the alerts that are ticked."""
+    if not ids:
+        return redirect("alerts", "Nothing was changed: choose at least one alert.")
+    until = None if hours is None else datetime.now(UTC) + timedelta(hours=hours)
+    try:
+        held = quiet.hold(engine(), ids, how, until=until, reason=reason, actor=visitor.actor)
+    except quiet.Refused as refusal:
+        return redirect("alerts", f"Nothing was changed: {refusal}.")
+    left = "" if held == len(ids) else f" {len(ids) - held} left as they were: over meanwhile, or so already."
+    return redirect("alerts", f"{held} {how} for {HOURS.get(hours or 0, f'{hours} hours')}.{left}")
+
+
+@router.post("/alerts/{alert_id}/speak")
+def speak(alert_id: int, visitor: Acting, reason: Reason = "") -> RedirectResponse:
+    """End the quiet of an alert."""
+    try:
+        ended = quiet.speak_again(engine(), alert_id, actor=visitor.actor, reason=reason or "it is to be told again")
+    except quiet.Refused as refusal:
+        return redirect("alerts", f"Nothing was changed: {refusal}.")
+    return redirect("alerts", "It is told again within a minute." if ended else "It was not quiet any more.")
+
+
+@router.post("/alerts/windows")
+def announce(
+    visitor: Acting,
+    subject: Annotated[str, Form(max_length=100)] = "",
+    starts: Annotated[str, Form(max_length=30)] = "",
+    hours: Hours = None,
+    reason: Reason = "",
+) -> RedirectResponse:
+    """Announce maintenance; `starts` is in UTC, and now when it is empty."""
+    what, _, name = subject.partition(":")
+    try:
+        if subject not in _subjects():
+            raise quiet.Refused("choose a workflow or a system")
+        begins = _moment(starts)
+        ends = None if hours is None else (begins or datetime.now(UTC)) + timedelta(hours=hours)
+        quiet.open_window(engine(), what=what, name=name, starts=begins, ends=ends, reason=reason, actor=visitor.actor)
+    except quiet.Refused as refusal:
+        return redirect("alerts", f"Nothing was changed: {refusal}.")
+    return redirect("alerts", f"Maintenance of {name} is announced; what lasts longer is told at its end.")
+
+
+@router.post("/alerts/windows/{window_id}/end")
+def end(window_id: int, visitor: Acting) -> RedirectResponse:
+    """End maintenance before its time."""
+    ended = quiet.end_window(engine(), window_id, actor=visitor.actor)
+    return redirect("alerts", "Maintenance is over; what lasts is told." if ended else "It was over already.")
 
 
 @router.get("/alive")
@@ -36,19 +124,39 @@ def alive() -> PlainTextResponse:
 
 @router.get("/alerts/{alert_id}")
 def cases(alert_id: int, visitor: Looking) -> HTMLResponse:
-    """Return what an alert says now, and the cases behind it."""
+    """Return what an alert says now, what was done about it, and the cases behind it."""
     with engine().connect() as connection:
-        alert = connection.execute(
-            text("select kind, workflow, step, cause, state, count from alerts where id = :id"), {"id": alert_id}
-        ).one_or_none()
+        alert = alert_list.one(connection, alert_id)
         if alert is None:
             raise HTTPException(404, "there is no such alert")
         found = cases_of(connection, alert_id)
-    return page("alert.html", visitor, tab="", alert=alert, cases=found, most=MOST_LISTED)
+        done = alert_list.actions(connection, alert_id)
+    return page("alert.html", visitor, tab="alerts", alert=alert, cases=found, actions=done, most=MOST_LISTED)
 
 
 @router.get("/runbooks/{kind}")
 def runbook(kind: Kind, visitor: Looking) -> HTMLResponse:
     """Return the page for a kind of alert; only known kinds are looked up."""
     content = (RUNBOOKS / f"{kind}.md").read_text(encoding="utf-8")
-    return page("runbook.html", visitor, tab="", title=kind.replace("_", " "), content=content)
+    return page("runbook.html", visitor, tab="alerts", title=kind.replace("_", " "), content=content)
+
+
+def _subjects() -> dict[str, str]:
+    """What can have maintenance: every workflow but the alerts, and every system that a contract names."""
+    declared = contracts().values()
+    workflows = {f"workflow:{each.workflow}": each.title for each in declared if each.workflow not in quiet.NEVER_QUIET}
+    systems = sorted({system.role for each in declared for system in each.systems})
+    return workflows | {f"system:{name}": f"the system {name}" for name in systems}
+
+
+def _moment(written: str) -> datetime | None:
+    """A moment as a browser's field for date and time sends it, in UTC.
+
+    :raises Refused: when it is none.
+    """
+    if not written:
+        return None
+    try:
+        return datetime.fromisoformat(written).replace(tzinfo=UTC)
+    except ValueError:
+        raise quiet.Refused("write the start as date and time") from None

@@ -23,6 +23,7 @@ TABS = {
     "quarantine": "Quarantine",
     "effects": "Effects",
     "approvals": "Approvals",
+    "alerts": "Alerts",
     "reports": "Reports",
     "map": "Map",
     "health": "Health",
