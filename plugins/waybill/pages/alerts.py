@@ -25,6 +25,7 @@ from waybill.pages.visitor import Acting, Looking
 RUNBOOKS = Path(__file__).resolve().parents[3] / "docs" / "runbooks"
 HOURS = {1: "1 hour", 4: "4 hours", 12: "12 hours", 24: "1 day", 72: "3 days", 168: "7 days"}
 """How long an alert can be quiet; there is no "for ever" among them."""
+QUIET = {"acknowledged": "Acknowledged", "snoozed": "Snoozed", "maintenance": "In maintenance"}
 LONGEST_REASON = 500
 
 router = APIRouter()
@@ -43,10 +44,8 @@ def show(visitor: Looking, before: int | None = None, said: str | None = None) -
         return page(
             "alerts.html", visitor, tab="alerts", said=said, unwell=unwell(connection, since=_STARTED),
             loud=[each for each in found if each.quiet is None], hours=HOURS, most=alert_list.MOST_OPEN,
-            count=len(found), groups=[
-                (title, [each for each in found if each.quiet == how])
-                for how, title in (("acknowledged", "Acknowledged"), ("snoozed", "Snoozed"), ("maintenance", "In maintenance"))
-            ],
+            count=len(found),
+            groups=[(title, [each for each in found if each.quiet == how]) for how, title in QUIET.items()],
             windows=quiet.windows(connection), subjects=_subjects(), over=over, first=before is None,
             older=over[-1].id if len(over) == alert_list.PAGE else None, life=alert_list.life(connection),
             outside=bool(outside.address()), now=datetime.now(UTC),
