@@ -22,6 +22,7 @@ from include.monitoring.level_alerts import watch_service_levels
 from include.monitoring.look import look
 from include.monitoring.messages import Kind
 from include.monitoring.watch import watch
+from waybill import metrics
 from waybill.systems import provider
 from waybill.watching import account, lacking
 
@@ -39,6 +40,7 @@ def look_and_publish(alerts: Alerts | None = None, airflow: Account | None = Non
     finally:  # what was found before is told, even if one of them fails
         again = alerts.speak_again()
         written = alerts.publish()
+    _send_metrics(alerts)
     return {
         "raised": looked.raised + levels.raised,
         "recovered": looked.recovered + levels.recovered,
@@ -91,6 +93,15 @@ def _works(alerts: Alerts, step: str) -> None:
     alerts.recover(resolution="it works again", kinds=(Kind.TASK_FAILED,), workflow=WORKFLOW, step=step)
     if step == "tell_by_mail" and not alerts.is_open(Kind.TASK_FAILED, WORKFLOW):
         alerts.recover(resolution="it works again", kinds=(Kind.RUN_FAILED, Kind.DEADLINE_MISSED), workflow=WORKFLOW)
+
+
+def _send_metrics(alerts: Alerts) -> None:
+    """Figures that are not sent are no reason not to look."""
+    if metrics.is_on():
+        try:
+            metrics.send(alerts.engine)
+        except Exception as error:
+            alerts.problem("metrics", error)
 
 
 def _provider(role: str) -> Provider | None:

@@ -1,0 +1,25 @@
+"""Sends Waybill's own figures through Airflow's metrics client, to wherever Airflow's own go, if they go."""
+
+from __future__ import annotations
+
+from airflow.configuration import conf
+from airflow.sdk.observability import stats
+from sqlalchemy import Engine
+
+from include.monitoring.metrics import figures
+
+SWITCHES = ("otel_on", "statsd_on", "statsd_datadog_enabled")
+
+
+def is_on() -> bool:
+    """Whether Airflow sends metrics at all."""
+    return any(conf.getboolean("metrics", switch, fallback=False) for switch in SWITCHES)
+
+
+def send(engine: Engine) -> int:
+    """Send every figure; return how many."""
+    with engine.connect() as connection:
+        found = list(figures(connection))
+    for figure in found:
+        stats.gauge(figure.name, figure.value, tags=dict(figure.tags))
+    return len(found)
