@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from include.contracts.registry import contracts
 from include.monitoring.messages import Kind
+from include.monitoring.signs import BEGAN
 from include.monitoring.wellbeing import unwell
 
 CASE_STATES = ("pending", "running", "waiting", "quarantined")
@@ -107,8 +108,9 @@ def figures(connection: Connection) -> Iterator[Figure]:
         yield Figure("waybill.alerts", is_open, {"kind": kind})
         yield Figure("waybill.alerts_quiet", quiet, {"kind": kind})
     yield Figure("waybill.alerts_well", 0 if unwell(connection) else 1, {})
-    for part, age in connection.execute(text("select part, extract(epoch from now() - at) from life_signs")):
-        yield Figure("waybill.life_sign_age_seconds", float(age), {"part": part.replace(" ", "_")})
+    ages = "select part, extract(epoch from now() - at) from life_signs where part <> :began"
+    for part, age in _by_name(connection, ages, began=BEGAN).items():
+        yield Figure("waybill.life_sign_age_seconds", age, {"part": part.replace(" ", "_")})
 
 
 def _by_name(connection: Connection, query: str, **values: object) -> dict[str, float]:

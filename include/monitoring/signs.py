@@ -15,6 +15,8 @@ WATCHDOG = "watchdog"
 """The one that watches the look, from the triggerer."""
 CANARY = "canary"
 """The last known failure that arrived."""
+BEGAN = "watch began"
+"""No sign of life, but when somebody began to look, at first or after everything stood still."""
 OUTSIDE = "outside monitor"
 """The last ping to the monitor outside."""
 

@@ -21,8 +21,10 @@ from include.monitoring.messages import Kind
 SILENT_AFTER = timedelta(minutes=2)
 """A part of Airflow that was not healthy for so long is silent; Airflow's own heartbeats are seconds apart."""
 LOOK_SILENT_AFTER = timedelta(minutes=5)
+WATCHDOG_SILENT_AFTER = timedelta(minutes=5)
+"""It looks every minute, and starts with the triggerer."""
 OVERDUE_AFTER = timedelta(minutes=15)
-"""Time that the scheduler may take to make a run that is due."""
+"""Time that the scheduler may take to make a run that is due, and that a start may take to read all DAG files."""
 CANARY_AFTER = timedelta(hours=26)
 """The canary is sent every day; two hours for a run that is late."""
 CANARY_DAG = "waybill_canary"
@@ -41,13 +43,15 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = ()) ->
     :param missing: connections that this environment cannot do without, and has not got.
     """
     with alerts.engine.begin() as connection:
-        signs.resume(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY), after=LOOK_SILENT_AFTER)
-        signs.expected(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY))
+        signs.resume(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY, signs.BEGAN), after=LOOK_SILENT_AFTER)
+        signs.expected(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY, signs.BEGAN))
         signs.seen(connection, [signs.LOOK])
     found = ask(account, overdue_since=datetime.now(UTC) - OVERDUE_AFTER)
     with alerts.engine.begin() as connection:
         signs.seen(connection, found.alive)
-        silent = signs.silent(connection, (*WATCHED, signs.WATCHDOG), SILENT_AFTER)
+        silent = signs.silent(connection, WATCHED, SILENT_AFTER)
+        silent |= signs.silent(connection, [signs.WATCHDOG], WATCHDOG_SILENT_AFTER)
+        settled = bool(signs.silent(connection, [signs.BEGAN], OVERDUE_AFTER))
         canary = signs.silent(connection, [signs.CANARY], CANARY_AFTER)
     lacking = sorted({*missing, *([ACCOUNT] if found.refused else [])})
     looked = compare(alerts, Kind.AIRFLOW_SILENT, [_silent(*one) for one in silent.items()], "it is back")
@@ -56,7 +60,8 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = ()) ->
     if found.asked:
         unreadable = [_unreadable(error) for error in found.import_errors]
         looked += compare(alerts, Kind.DAG_IMPORT_ERROR, unreadable, "the file can be read again")
-        looked += compare(alerts, Kind.SCHEDULE_MISSED, _missed(found), "it is on time again")
+        if settled:
+            looked += compare(alerts, Kind.SCHEDULE_MISSED, _missed(found), "it is on time again")
     return looked
 
 

@@ -30,6 +30,12 @@ def passed(engine: Engine, minutes: int) -> None:
     change(engine, "update backlog_samples set at = at - make_interval(mins => :m)", m=minutes)
 
 
+def settled(engine: Engine, minute: Minute) -> None:
+    """Let Waybill have been up for an hour."""
+    minute()
+    change(engine, "update life_signs set at = now() - interval '1 hour' where part = 'watch began'")
+
+
 def opened(engine: Engine) -> list[tuple[str, str, str]]:
     found = rows(engine, "select kind, workflow, cause from alerts where state = 'open' order by kind, cause")
     return [(row["kind"], row["workflow"], row["cause"]) for row in found]
@@ -59,6 +65,7 @@ def test_a_dag_file_that_cannot_be_read_is_told_with_its_line_and_taken_back(
 def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_is_paused(
     engine: Engine, airflow: Airflow, minute: Minute
 ) -> None:
+    settled(engine, minute)
     for dag_id in ("lead_reprocess", "exchange_rates", "count_plan"):
         airflow.overdue(dag_id)
     airflow.busy.add("exchange_rates")
@@ -73,6 +80,7 @@ def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_is_pause
 def test_a_dag_of_a_contract_that_airflow_does_not_know_is_told(
     engine: Engine, airflow: Airflow, minute: Minute
 ) -> None:
+    settled(engine, minute)
     del airflow.dags["lead_to_client"]
     minute()
     assert opened(engine) == [("schedule_missed", "lead_to_client", "lead_to_client")]
@@ -96,9 +104,20 @@ def test_a_part_of_airflow_that_is_silent_is_told_after_two_minutes(
     assert opened(engine) == []
 
 
+def test_while_waybill_starts_no_dag_is_missed(engine: Engine, airflow: Airflow, minute: Minute) -> None:
+    airflow.dags.clear()
+    airflow.overdue("lead_reprocess")
+    minute()
+    assert opened(engine) == []
+    settled(engine, minute)
+    passed(engine, 600)
+    minute()
+    assert opened(engine) == []
+
+
 def test_the_look_notices_that_the_watchdog_is_dead(engine: Engine, minute: Minute) -> None:
     minute()
-    passed(engine, 3)
+    change(engine, "update life_signs set at = now() - interval '6 minutes' where part = 'watchdog'")
     minute()
     assert opened(engine) == [("airflow_silent", "waybill", "watchdog")]
 
