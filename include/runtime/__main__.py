@@ -29,6 +29,7 @@ def _say(line: str) -> None:
 
 def _address(home: Home) -> None:
     console.print(f"\n  Airflow   [bold]{home.url}[/bold]")
+    console.print(f"  Board     [bold]{home.url}/plugin/waybill-board[/bold]")
     console.print(f"  User      [bold]{USER}[/bold]")
     console.print(f"  Password  [bold]{local.admin_password(home)}[/bold]")
     console.print("  Approvers [bold]maria.keller[/bold], and the others of people.yaml")
