@@ -18,6 +18,9 @@ from sqlalchemy import Engine
 
 from include.data import database
 
+GLANCE = "All workflows at a glance"
+"""The caption of the board's first table."""
+
 
 class Browser:
     """A person who is logged in, without a real browser: pages, and forms that carry the page's token."""
@@ -47,6 +50,17 @@ class Browser:
         """Submit a form as another site would: without a token, unless one is given."""
         answer: httpx.Response = self._client.post(path, data=fields, follow_redirects=False)
         return answer
+
+
+def column_of(html: str, caption: str, heading: str) -> list[str]:
+    """Return the cells below a heading, in the table of that caption."""
+    found = re.search(rf"<caption[^>]*>{re.escape(caption)}</caption>(.*?)</table>", html, re.DOTALL)
+    assert found, f"no table {caption!r}"
+    head, *lines = [
+        [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", line, re.DOTALL)]
+        for line in re.findall(r"<tr>(.*?)</tr>", found.group(1), re.DOTALL)
+    ]
+    return [line[head.index(heading)] for line in lines]
 
 
 @contextmanager

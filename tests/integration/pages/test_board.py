@@ -12,6 +12,7 @@ from include.cases.model import Reason
 from include.monitoring.service_levels import keep_up
 from tests.integration.monitoring.test_alerts import set_aside
 from tests.support.histories import cases_with
+from tests.support.pages import GLANCE, column_of
 from tests.support.work import change, receive
 
 pytestmark = pytest.mark.airflow
@@ -53,8 +54,9 @@ def test_what_is_late_and_what_soon_will_be_is_counted(engine: Engine, log_in: A
         cases_with(engine, [(start, "received", "capture", "pending"), (just, "claimed", "normalise", "running")])
     keep_up(engine)
     seen = log_in("viewer").text("/board")
-    set_aside, late, soon = '<td class="number">0</td>', '<td class="number bad">2</td>', '<td class="number">1</td>'
-    assert set_aside + late + soon in seen
+    counted = [column_of(seen, GLANCE, heading) for heading in ("Set aside", "Late", "Late soon")]
+    assert counted == [["0"], ["2"], ["1"]]
+    assert seen.count('class="number bad"') == 1, "only what is late is red"
 
 
 def test_a_stranger_sees_nothing(log_in: Any) -> None:

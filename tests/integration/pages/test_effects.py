@@ -17,7 +17,7 @@ from include.integrations.http.circuits import Circuit, CircuitPolicy
 from include.integrations.http.limits import RateLimiter
 from include.integrations.systems import Failed, Outcome, Unknown
 from tests.integration.integrations.test_by_hand import in_trouble, numbers
-from tests.support.pages import Browser
+from tests.support.pages import GLANCE, Browser, column_of
 from tests.support.work import change, rows, states
 
 pytestmark = pytest.mark.airflow
@@ -196,9 +196,9 @@ def test_an_effect_is_given_up_with_a_reason_only(engine: Engine, log_in: Any) -
 
 def test_what_was_given_up_is_no_trouble_on_the_board(engine: Engine, log_in: Any) -> None:
     _, effects, _ = in_trouble(engine, Failed("503", retry_after=3600), cases=2)
-    assert "effects in trouble 2" in text_of(log_in("viewer").text("/board"))
+    assert column_of(log_in("viewer").text("/board"), GLANCE, "Effects in trouble") == ["2"]
     by_hand.give_up(engine, effects[:1], reason="no client any more", actor="user:olga")
-    assert "effects in trouble 1" in text_of(log_in("viewer").text("/board"))
+    assert column_of(log_in("viewer").text("/board"), GLANCE, "Effects in trouble") == ["1"]
 
 
 def test_all_of_a_group_are_handled_as_many_as_were_confirmed(engine: Engine, log_in: Any) -> None:
