@@ -81,7 +81,7 @@ def code_owners(known: Mapping[str, Contract]) -> str:
     for entry in known.values():
         approvers = " ".join(dict.fromkeys(team.code_owner for team in entry.approvers))
         lines += ["", f"# {entry.title}", f"/include/contracts/{entry.workflow}.yaml {approvers}"]
-        files = [f"include/domain/{entry.workflow}/", *(f"dags/{dag_id}.py" for dag_id in entry.dags)]
+        files = [f"include/domain/{entry.workflow}/", f"dags/{entry.workflow}/"]
         lines += [f"/{file} {approvers}" for file in files if (ROOT / file).exists()]
     return "\n".join(lines) + "\n"
 

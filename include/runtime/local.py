@@ -19,7 +19,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.data.database import connect, migrate
-from include.monitoring import wellbeing
+from include.monitoring.watching import wellbeing
 from include.runtime import embedded_postgres, health, tryton
 from include.runtime.environment import REPOSITORY, Home, RuntimeProblem, environment, keys
 from include.runtime.supervision import (

@@ -14,14 +14,14 @@ from sqlalchemy import Engine
 from include.data.database import engine
 from include.integrations import ledger
 from include.integrations.systems import Provider
-from include.monitoring import canary, outside
-from include.monitoring.airflow import Account
-from include.monitoring.alerts import STEP, Alerts
-from include.monitoring.backlogs import watch_backlogs
-from include.monitoring.level_alerts import watch_service_levels
-from include.monitoring.look import look
-from include.monitoring.messages import Kind
-from include.monitoring.watch import watch
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import STEP, Alerts
+from include.monitoring.service_levels.telling import watch_service_levels
+from include.monitoring.watching import canary, outside
+from include.monitoring.watching.airflow import Account
+from include.monitoring.watching.backlogs import watch_backlogs
+from include.monitoring.watching.look import look
+from include.monitoring.watching.watch import watch
 from waybill import metrics
 from waybill.systems import provider
 from waybill.watching import account, lacking

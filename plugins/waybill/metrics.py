@@ -6,7 +6,7 @@ from airflow.configuration import conf
 from airflow.sdk.observability import stats
 from sqlalchemy import Engine
 
-from include.monitoring.metrics import figures
+from include.monitoring.watching.metrics import figures
 
 SWITCHES = ("otel_on", "statsd_on", "statsd_datadog_enabled")
 

@@ -17,9 +17,9 @@ from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from include.contracts.registry import contract
 from include.data.database import engine
-from include.monitoring import canary
-from include.monitoring.alerts import Alerts, Trouble, describe, workflow_of
-from include.monitoring.messages import Kind
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble, describe, workflow_of
+from include.monitoring.watching import canary
 from waybill.deadlines import RunMade
 
 log = logging.getLogger(__name__)

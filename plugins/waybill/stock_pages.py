@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
 from include.data.database import engine
-from include.monitoring import stock_exceptions
+from include.monitoring.stock_exceptions import findings
 
-URL_PREFIX = stock_exceptions.PAGE.rstrip("/")
+URL_PREFIX = findings.PAGE.rstrip("/")
 NOT_YET = "<!doctype html><title>Stock exceptions</title><p>No report has been written for that day yet.</p>"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
@@ -30,7 +30,7 @@ app = FastAPI(title="Waybill stock exceptions", docs_url=None, redoc_url=None, o
 def page(_user: GetUserDep, day: date | None = None) -> HTMLResponse:
     """Return the page of a day, or the last one."""
     with engine().connect() as connection:
-        html = stock_exceptions.page(connection, day)
+        html = findings.page(connection, day)
     return HTMLResponse(html or NOT_YET, status_code=200 if html or day is None else 404, headers=HEADERS)
 
 
@@ -39,7 +39,7 @@ FASTAPI_APP = {"app": app, "url_prefix": URL_PREFIX, "name": "Waybill stock exce
 
 EXTERNAL_VIEW = {
     "name": "Stock exceptions",
-    "href": stock_exceptions.PAGE,
+    "href": findings.PAGE,
     "destination": "nav",
     "url_route": "stock-exceptions",
     "category": "browse",

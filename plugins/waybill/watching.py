@@ -1,4 +1,4 @@
-"""Who looks at Airflow, and the watchdog that looks after the look: what is watched is in `include.monitoring.watch`.
+"""Who looks at Airflow, and the watchdog that looks after the look: what is watched is `include.monitoring.watching`.
 
 The watchdog is a trigger, for the triggerer lives on when the scheduler dies; it tells what it finds by itself.
 """
@@ -19,9 +19,9 @@ from pydantic import SecretStr
 
 from include.data.database import engine
 from include.environment import base_url, current
-from include.monitoring.airflow import Account
-from include.monitoring.alerts import Alerts
-from include.monitoring.watch import ACCOUNT, watch_the_look
+from include.monitoring.alerts.raising import Alerts
+from include.monitoring.watching.airflow import Account
+from include.monitoring.watching.watch import ACCOUNT, watch_the_look
 
 NEEDED = ("waybill_chat", "waybill_mail", ACCOUNT)
 """Connections without which alerts of a production die silently; what is built in is read by nobody there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,8 @@ def test_a_dag_belongs_to_a_contract(dags: dict[str, Any], dag_id: str) -> None:
     assert dag_id in declared, f"name {dag_id} under `dags` in the contract of its workflow"
     assert f"workflow:{declared[dag_id]}" in dags[dag_id].tags
     assert any(tag.startswith("owner:") for tag in dags[dag_id].tags)
+    folder = Path(dags[dag_id].fileloc).parent.name
+    assert folder == declared[dag_id], f"{dag_id} lies in dags/{folder}; move it to dags/{declared[dag_id]}"
 
 
 def test_a_contract_names_no_dag_that_is_missing(dags: dict[str, Any]) -> None:
@@ -147,7 +150,7 @@ def test_a_risky_dag_is_a_dry_run_by_default(dags: dict[str, Any]) -> None:
 def test_a_dag_file_does_nothing_when_it_is_read() -> None:
     """No database, no Variable, no connection at parse time: only imports, assignments and the DAG's own block."""
     allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.With, ast.FunctionDef, ast.Expr)
-    for path in sorted((ROOT / "dags").glob("*.py")):
+    for path in sorted((ROOT / "dags").rglob("*.py")):
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree), f"{path.name} opens with a docstring for the people who run it"
         for node in tree.body:

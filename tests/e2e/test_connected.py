@@ -115,7 +115,7 @@ def bad_release() -> Iterator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory(prefix="waybill-release-") as folder:
         dags, fault = Path(folder) / "dags", Path(folder) / "fault"
         shutil.copytree(REPOSITORY / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-        with (dags / "lead_to_client.py").open("a") as file:
+        with (dags / "lead_to_client" / "lead_to_client.py").open("a") as file:
             file.write(BAD_RELEASE.format(fault=str(fault)))
         yield dags, fault
 

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from include.contracts.registry import contracts
-from include.monitoring.airflow import PARTS, Account
+from include.monitoring.watching.airflow import PARTS, Account
 from tests.standins.serving import served
 
 PASSWORD = "password of the watcher"

@@ -70,7 +70,7 @@ def pages_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.security import get_user, resolve_user_from_token
 
-    from include.monitoring.board import Books
+    from include.monitoring.views.board import Books
     from waybill.pages import board
     from waybill.pages.app import app
 

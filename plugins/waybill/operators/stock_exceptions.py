@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException
 from include.data.database import engine
 from include.environment import current
 from include.integrations.systems import Mode
-from include.monitoring import stock_exceptions
+from include.monitoring.stock_exceptions import findings
 from waybill.systems import provider
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ReportStockExceptionsOperator(BaseOperator):
 
     def execute(self, context: Context) -> int:  # noqa: ARG002 - the day is templated
         """Report."""
-        return stock_exceptions.report(engine(), date.fromisoformat(self.day), Mode(current().effect_mode))
+        return findings.report(engine(), date.fromisoformat(self.day), Mode(current().effect_mode))
 
 
 class TellStockExceptionsOperator(BaseOperator):
@@ -42,6 +42,6 @@ class TellStockExceptionsOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:  # noqa: ARG002
         """Deliver it."""
-        left = stock_exceptions.deliver(engine(), provider("chat"))
+        left = findings.deliver(engine(), provider("chat"))
         if left:
             raise AirflowException(f"the chat has not taken {left} digests yet; the ledger says why")

@@ -1,6 +1,6 @@
 """The alerts: what is open, acknowledged, snoozed or over, maintenance; and the pages that an alert's links lead to.
 
-Without personal data. What is done here is in `include.monitoring.quiet`.
+Without personal data. What is done here is in `include.monitoring.alerts.quiet`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from include.contracts.registry import contracts
 from include.data.database import engine
-from include.monitoring import alert_list, outside, quiet
-from include.monitoring.messages import Kind
-from include.monitoring.touched import MOST_LISTED, cases_of
-from include.monitoring.wellbeing import unwell
+from include.monitoring.alerts import quiet
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.touched import MOST_LISTED, cases_of
+from include.monitoring.views import alert_list
+from include.monitoring.watching import outside
+from include.monitoring.watching.wellbeing import unwell
 from waybill.pages.rendering import HEADERS, page, redirect
 from waybill.pages.visitor import Acting, Looking
 

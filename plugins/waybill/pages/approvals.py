@@ -19,9 +19,9 @@ from include.approvals.people import people
 from include.data.database import authored, engine
 from include.environment import current
 from include.integrations.systems import Mode
-from include.monitoring import approval_rounds
-from include.monitoring.approval_rounds import List
-from include.monitoring.masking import HIDDEN
+from include.monitoring.views import approval_rounds
+from include.monitoring.views.approval_rounds import List
+from include.monitoring.views.masking import HIDDEN
 from waybill.approval_guard import STATUS
 from waybill.approvals import account_of, go_on
 from waybill.pages.rendering import page, redirect

@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from include.data.database import engine
-from include.monitoring.board import Books, board
 from include.monitoring.plots import flow
+from include.monitoring.views.board import Books, board
 from waybill.pages.rendering import page
 from waybill.pages.visitor import Looking
 

@@ -13,10 +13,10 @@ from include.approvals.people import people
 from include.contracts.registry import contract, contracts, load_teams
 from include.data.database import engine
 from include.environment import base_url
-from include.monitoring import search
-from include.monitoring.case import LONGEST_BODY, delivery_of, fields_of, records_of, related_to, standing
-from include.monitoring.search import STATES, Filters
-from include.monitoring.timeline import MOST_EFFECTS, Run, timeline
+from include.monitoring.views import search
+from include.monitoring.views.case import LONGEST_BODY, delivery_of, fields_of, records_of, related_to, standing
+from include.monitoring.views.search import STATES, Filters
+from include.monitoring.views.timeline import MOST_EFFECTS, Run, timeline
 from waybill.pages.rendering import PREFIX, page, run_link
 from waybill.pages.visitor import Looking, Visitor
 

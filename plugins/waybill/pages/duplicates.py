@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from include.data.database import authored, engine
 from include.data.matching import decisions
-from include.monitoring import duplicates
+from include.monitoring.views import duplicates
 from waybill.pages.rendering import page, redirect
 from waybill.pages.visitor import Acting, Looking
 

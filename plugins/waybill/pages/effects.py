@@ -14,9 +14,9 @@ from include.contracts.registry import contract
 from include.data.database import engine
 from include.integrations import by_hand
 from include.integrations.by_hand import Handled
-from include.monitoring.effects import MOST_GROUPS, PAGE, STATES, Choice, chosen, details, groups, listed
-from include.monitoring.masking import HIDDEN, masked, without_contacts, written
-from include.monitoring.systems import operations, systems
+from include.monitoring.views.effects import MOST_GROUPS, PAGE, STATES, Choice, chosen, details, groups, listed
+from include.monitoring.views.masking import HIDDEN, masked, without_contacts, written
+from include.monitoring.views.systems import operations, systems
 from waybill.pages.rendering import page, redirect
 from waybill.pages.visitor import Acting, Looking, Visitor
 

@@ -11,9 +11,9 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from include.data.database import engine
-from include.monitoring import health
 from include.monitoring.plots import share
-from include.monitoring.service_levels import Week, met_over_time, over_all
+from include.monitoring.service_levels.facts import Week, met_over_time, over_all
+from include.monitoring.views import health
 from waybill.pages import airflow_api
 from waybill.pages.rendering import page, workflow_title
 from waybill.pages.visitor import Looking

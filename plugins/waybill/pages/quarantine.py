@@ -11,9 +11,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy import Connection
 
 from include.data.database import engine
-from include.monitoring import duplicates, quarantine, resolving
-from include.monitoring.corrections import check, shared_fields
-from include.monitoring.resolving import Choice, Moved, Unfit
+from include.monitoring.views import duplicates, quarantine, resolving
+from include.monitoring.views.corrections import check, shared_fields
+from include.monitoring.views.resolving import Choice, Moved, Unfit
 from waybill.pages.rendering import HEADERS, page, redirect
 from waybill.pages.visitor import Acting, Looking, Visitor
 

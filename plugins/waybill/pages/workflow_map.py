@@ -15,8 +15,8 @@ from include.contracts.layout import HEIGHT, WIDTH, Drawing, drawing
 from include.contracts.map import Kind, Map, Touched, decision_id, map_of, step_id
 from include.contracts.registry import contracts
 from include.data.database import engine
-from include.monitoring.board import StageStanding, stages
-from include.monitoring.dependents import matrices, with_people
+from include.monitoring.views.board import StageStanding, stages
+from include.monitoring.views.dependents import matrices, with_people
 from waybill.pages.rendering import page
 from waybill.pages.visitor import Looking, Visitor
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.slack import SlackApi, SlackWebhook, quiet_logger
 from include.integrations.systems import Mode
-from include.monitoring.alerts import Alerts
+from include.monitoring.alerts.raising import Alerts
 from tests.standins.airflow import Airflow, airflow_standin
 from tests.standins.slack import TOKEN, Slack, slack_standin
 from tests.support.work import change

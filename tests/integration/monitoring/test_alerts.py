@@ -19,9 +19,9 @@ from include.integrations.http.errors import Unavailable
 from include.integrations.slack import SlackWebhook
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Effect, Mode
-from include.monitoring.alerts import Alerts, Trouble
-from include.monitoring.look import look
-from include.monitoring.messages import Kind
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble
+from include.monitoring.watching.look import look
 from tests.standins.slack import WEBHOOK_PATH, Slack
 from tests.support.work import change, receive, rows
 from waybill.alert_delivery import tell_by_chat

@@ -206,7 +206,7 @@ def test_the_watchdog_tells_of_silence_by_itself_and_fires_when_it_is_over(
             import asyncio
             from datetime import timedelta
             from include.data.database import engine
-            from include.monitoring import watch
+            from include.monitoring.watching import watch
             from waybill.watching import WatchdogTrigger
 
             watch.LOOK_SILENT_AFTER = timedelta(seconds=1)

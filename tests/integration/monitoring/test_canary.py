@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Engine
 
 from include.integrations.builtin.mailbox import LocalMailbox
-from include.monitoring import canary
-from include.monitoring.alerts import Alerts, Trouble
-from include.monitoring.messages import Kind
-from include.monitoring.wellbeing import unwell
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble
+from include.monitoring.watching import canary
+from include.monitoring.watching.wellbeing import unwell
 from tests.standins.slack import Slack
 from tests.support.work import change, rows
 from waybill.alert_delivery import tell_by_mail

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Engine
 
 from include.contracts.registry import contract
-from include.monitoring import level_alerts, service_levels
-from include.monitoring.alerts import Alerts
-from include.monitoring.level_alerts import watch_service_levels
-from include.monitoring.look import Looked
+from include.monitoring.alerts.raising import Alerts
+from include.monitoring.service_levels import facts, telling
+from include.monitoring.service_levels.telling import watch_service_levels
+from include.monitoring.watching.look import Looked
 from tests.standins.slack import Slack
 from tests.support.histories import Told, cases_with, tell
 from tests.support.work import change, rows
@@ -53,7 +53,7 @@ def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     lead = contract("lead_to_client")
     level = lead.service_level.model_copy(update={"within": timedelta(hours=1)})
     known = {"lead_to_client": lead.model_copy(update={"service_level": level})}
-    for module in (service_levels, level_alerts):
+    for module in (facts, telling):
         monkeypatch.setattr(module, "contracts", lambda: known)
 
 
@@ -154,7 +154,7 @@ def test_an_on_call_with_a_mail_address_gets_the_escalation_too(
     engine: Engine, alerts: Alerts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paged = TEAM.on_call.model_copy(update={"reach": "pager@example.com"})
-    monkeypatch.setattr(level_alerts, "load_teams", lambda: {TEAM.id: TEAM.model_copy(update={"on_call": paged})})
+    monkeypatch.setattr(telling, "load_teams", lambda: {TEAM.id: TEAM.model_copy(update={"on_call": paged})})
     cases_with(engine, standing(31))
     watch_service_levels(alerts)
     assert [row["to"] for row in rows(engine, "select payload->>'to' as to from effects where system = 'mail'")] == [
@@ -188,13 +188,13 @@ def test_a_workflow_that_no_contract_names_any_more_harms_no_other(
     engine: Engine, alerts: Alerts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases_with(engine, standing(31))
-    service_levels.keep_up(engine)
-    monkeypatch.setattr(level_alerts, "contracts", dict[str, Any])
+    facts.keep_up(engine)
+    monkeypatch.setattr(telling, "contracts", dict[str, Any])
     assert watch_service_levels(alerts) == Looked(1, 0)
 
 
 def test_the_cases_behind_the_alert_are_listed(engine: Engine, alerts: Alerts) -> None:
-    from include.monitoring.touched import cases_of
+    from include.monitoring.alerts.touched import cases_of
 
     ids = cases_with(engine, standing(16), standing(17))
     watch_service_levels(alerts)

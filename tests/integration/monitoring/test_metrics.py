@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 from include.cases.model import Reason
 from include.integrations import ledger
 from include.integrations.systems import Mode
-from include.monitoring.alerts import Alerts
-from include.monitoring.messages import Kind
-from include.monitoring.metrics import METRICS, figures
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts
+from include.monitoring.watching.metrics import METRICS, figures
 from tests.integration.monitoring.test_alerts import failure, set_aside, upsert
 from tests.support.work import change, receive
 

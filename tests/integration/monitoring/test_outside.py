@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from include.monitoring import outside
-from include.monitoring.alerts import Alerts, Trouble
-from include.monitoring.messages import Kind
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble
+from include.monitoring.watching import outside
 from tests.integration.monitoring.test_alerts import failure
 from tests.standins.serving import served
 from tests.support.work import change, rows

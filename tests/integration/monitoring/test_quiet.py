@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DatabaseError
 
-from include.monitoring import quiet
-from include.monitoring.alerts import Alerts, Trouble
-from include.monitoring.messages import Kind
+from include.monitoring.alerts import quiet
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble
 from tests.integration.monitoring.test_alerts import failure
 from tests.standins.slack import Slack
 from tests.support.work import change, rows

@@ -16,8 +16,8 @@ from include.cases.model import StepResult
 from include.cases.steps import Position, run_step
 from include.contracts.registry import contract
 from include.data.database import authored
-from include.monitoring import service_levels
-from include.monitoring.service_levels import keep_up, lateness, met_over_time
+from include.monitoring.service_levels import facts
+from include.monitoring.service_levels.facts import keep_up, lateness, met_over_time
 from tests.support.histories import Told, cases_with, tell
 from tests.support.work import change, receive, rows
 
@@ -158,8 +158,8 @@ def test_events_of_a_transaction_that_ends_late_are_not_passed_over(engine: Engi
 
 def test_a_look_that_has_no_time_left_goes_on_at_the_next(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     cases_with(engine, *(lead(THEN) for _ in range(30)))
-    monkeypatch.setattr(service_levels, "MOST_EVENTS", 50)
-    monkeypatch.setattr(service_levels, "LONGEST_LOOK", 0.0)
+    monkeypatch.setattr(facts, "MOST_EVENTS", 50)
+    monkeypatch.setattr(facts, "LONGEST_LOOK", 0.0)
     for _ in range(20):
         keep_up(engine)
     assert rows(engine, "select count(*) as n from service_levels") == [{"n": 30 * (len(STEPS) + 1)}]
@@ -180,7 +180,7 @@ def test_what_has_ended_stays_as_it_was_when_the_contract_changes(
     ]
     whole_case = lead_contract.service_level.model_copy(update=shorter)
     changed = {"lead_to_client": lead_contract.model_copy(update={"service_level": whole_case, "steps": steps})}
-    monkeypatch.setattr(service_levels, "contracts", lambda: changed)
+    monkeypatch.setattr("include.monitoring.service_levels.facts.contracts", lambda: changed)
     (later,) = cases_with(engine, lead(THEN))
     tell(engine, [(under_way, THEN + MINUTE, "finished", "log", "finished")])
     keep_up(engine)

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from include.data.database import authored
 from include.integrations.builtin.chat_log import ChatLog
 from include.integrations.systems import Mode
-from include.monitoring import stock_exceptions
-from include.monitoring.stock_exceptions import Finding
+from include.monitoring.stock_exceptions import findings
+from include.monitoring.stock_exceptions.findings import Finding
 from tests.support.stock import prepare, request, stock, work
 from tests.support.work import change, rows
 
@@ -27,7 +27,7 @@ def warehouse(engine: Engine) -> None:
 
 def found(engine: Engine, kind: str) -> list[Finding]:
     with engine.connect() as connection:
-        return [each for each in stock_exceptions.find(connection) if each.kind == kind]
+        return [each for each in findings.find(connection) if each.kind == kind]
 
 
 def days_ago(days: int) -> datetime:
@@ -37,7 +37,7 @@ def days_ago(days: int) -> datetime:
 def test_an_orderly_warehouse_has_nothing_to_look_at(engine: Engine) -> None:
     stock(engine, "LAMP", 10, at=days_ago(3))
     with engine.connect() as connection:
-        assert stock_exceptions.find(connection) == []
+        assert findings.find(connection) == []
 
 
 def test_what_was_asked_for_and_not_there_is_told_with_its_place(engine: Engine) -> None:
@@ -107,8 +107,8 @@ def test_what_moves_without_a_rule_and_what_has_no_cost_are_told(engine: Engine)
 def test_the_same_day_twice_renews_the_page_and_tells_once(engine: Engine) -> None:
     stock(engine, "FLOUR", 5, lot="old", expires_on=TODAY.isoformat(), at=days_ago(1))
     for _ in range(2):
-        assert stock_exceptions.report(engine, TODAY, Mode.LIVE) == 1
-        assert stock_exceptions.deliver(engine, ChatLog(engine)) == 0
+        assert findings.report(engine, TODAY, Mode.LIVE) == 1
+        assert findings.deliver(engine, ChatLog(engine)) == 0
     assert len(rows(engine, "select * from stock_exceptions")) == 1
     (message,) = rows(engine, "select channel, text, blocks from chat_log")
     assert message["channel"] == "#warehouse"
@@ -117,18 +117,18 @@ def test_the_same_day_twice_renews_the_page_and_tells_once(engine: Engine) -> No
 
 
 def test_a_quiet_day_is_told_too(engine: Engine) -> None:
-    assert stock_exceptions.report(engine, TODAY, Mode.LIVE) == 0
-    stock_exceptions.deliver(engine, ChatLog(engine))
+    assert findings.report(engine, TODAY, Mode.LIVE) == 0
+    findings.deliver(engine, ChatLog(engine))
     (message,) = rows(engine, "select text from chat_log")
     assert message["text"].endswith("all in order")
 
 
 def test_the_page_shows_plots_and_escapes_what_people_wrote(engine: Engine) -> None:
     stock(engine, "FLOUR", 5, lot="<script>alert(1)</script>", expires_on=TODAY.isoformat())
-    stock_exceptions.report(engine, TODAY, Mode.LIVE)
+    findings.report(engine, TODAY, Mode.LIVE)
     with authored(engine, actor="system:test") as connection:
-        page = stock_exceptions.page(connection) or ""
-        assert stock_exceptions.page(connection, TODAY - timedelta(days=1)) is None
+        page = findings.page(connection) or ""
+        assert findings.page(connection, TODAY - timedelta(days=1)) is None
     assert page.count("<svg ") == 3
     assert "<script>" not in page
     assert "&lt;script&gt;" in page

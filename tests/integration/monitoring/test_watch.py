@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 from include.contracts.registry import load_teams
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
-from include.monitoring import signs
-from include.monitoring.airflow import Account
-from include.monitoring.alerts import FALLBACK_TEAM, Alerts
-from include.monitoring.backlogs import watch_backlogs
-from include.monitoring.watch import watch, watch_the_look
+from include.monitoring.alerts.raising import FALLBACK_TEAM, Alerts
+from include.monitoring.watching import signs
+from include.monitoring.watching.airflow import Account
+from include.monitoring.watching.backlogs import watch_backlogs
+from include.monitoring.watching.watch import watch, watch_the_look
 from tests.standins.airflow import Airflow
 from tests.standins.slack import Slack
 from tests.support.work import change, receive, rows
@@ -44,14 +44,14 @@ def opened(engine: Engine) -> list[tuple[str, str, str]]:
 def test_a_dag_file_that_cannot_be_read_is_told_with_its_line_and_taken_back(
     engine: Engine, airflow: Airflow, slack: Slack, minute: Minute
 ) -> None:
-    airflow.import_errors["dags/lead_to_client.py"] = (
-        'Traceback (most recent call last):\n  File "/opt/dags/lead_to_client.py", line 7\n'
+    airflow.import_errors["lead_to_client/lead_to_client.py"] = (
+        'Traceback (most recent call last):\n  File "/opt/lead_to_client/lead_to_client.py", line 7\n'
         "    jane@example.com\nSyntaxError: invalid syntax near jane@example.com\n"
     )
     minute()
     (message,) = slack.messages
     assert message.channel == "C-" + load_teams()[FALLBACK_TEAM].chat.lstrip("#")
-    assert "The DAG file dags/lead_to_client.py cannot be read" in message.whole
+    assert "The DAG file lead_to_client/lead_to_client.py cannot be read" in message.whole
     assert "SyntaxError at line 7 of lead_to_client.py" in message.whole
     assert "jane" not in message.whole
     minute()

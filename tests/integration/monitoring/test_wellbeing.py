@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from include.monitoring.alerts import Alerts, Trouble
-from include.monitoring.messages import Kind
-from include.monitoring.watch import watch
-from include.monitoring.wellbeing import unwell
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble
+from include.monitoring.watching.watch import watch
+from include.monitoring.watching.wellbeing import unwell
 from tests.integration.monitoring.test_alerts import failure
 from tests.standins.airflow import Airflow
 from tests.standins.slack import Slack

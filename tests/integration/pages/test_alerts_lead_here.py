@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Engine
 
 from include.cases.model import Reason
-from include.monitoring.alerts import Alerts, Trouble
-from include.monitoring.look import look
-from include.monitoring.messages import Kind
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble
+from include.monitoring.watching.look import look
 from tests.integration.monitoring.test_alerts import set_aside
 
 pytestmark = pytest.mark.airflow

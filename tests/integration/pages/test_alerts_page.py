@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from include.monitoring.alerts import Alerts, Trouble
-from include.monitoring.messages import Kind
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble
 from tests.integration.monitoring.test_alerts import failure
 from tests.support.work import change, rows
 

@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 
 from include.approvals import rounds
 from include.approvals.rounds import Round
-from include.monitoring.approval_rounds import PAGE_LENGTH
-from include.monitoring.masking import HIDDEN
+from include.monitoring.views.approval_rounds import PAGE_LENGTH
+from include.monitoring.views.masking import HIDDEN
 from tests.support.approvals import answer, opened, stands
 from tests.support.pages import Browser
 from tests.support.work import change, rows

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from include.cases.model import Reason
-from include.monitoring.service_levels import keep_up
+from include.monitoring.service_levels.facts import keep_up
 from tests.integration.monitoring.test_alerts import set_aside
 from tests.support.histories import cases_with
 from tests.support.pages import GLANCE, column_of

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Engine
 
 from include.cases.model import Reason
-from include.monitoring.alerts import Alerts, Trouble
-from include.monitoring.health import RunFigures, run_figures
-from include.monitoring.messages import Kind
-from include.monitoring.service_levels import keep_up
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble
+from include.monitoring.service_levels.facts import keep_up
+from include.monitoring.views.health import RunFigures, run_figures
 from tests.integration.monitoring.test_alerts import set_aside
 from tests.support.histories import Told, cases_with
 from tests.support.work import receive

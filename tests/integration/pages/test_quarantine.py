@@ -81,7 +81,7 @@ def test_what_is_set_aside_is_grouped_by_workflow_and_reason_with_what_to_do(eng
 def test_the_cases_of_a_reason_are_listed_page_by_page(
     engine: Engine, log_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("include.monitoring.quarantine.PAGE", 2)
+    monkeypatch.setattr("include.monitoring.views.quarantine.PAGE", 2)
     ids = aside(engine, 5)
     seen_ids: list[int] = []
     after = 0

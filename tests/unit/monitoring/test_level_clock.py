@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from include.contracts.model import Contract, ServiceLevel, Stop
 from include.contracts.registry import contract
 from include.data.business_time import between, calendar_of
-from include.monitoring.level_clock import Level, Move, levels
+from include.monitoring.service_levels.clock import Level, Move, levels
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = timedelta(hours=1)

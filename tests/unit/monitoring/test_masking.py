@@ -10,7 +10,7 @@ import pytest
 
 from include.intake.mapping import ITEMS, RECORDS
 from include.intake.sources import map_fields
-from include.monitoring.masking import (
+from include.monitoring.views.masking import (
     CODES,
     E_MAIL,
     HARMLESS,

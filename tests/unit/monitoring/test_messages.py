@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.monitoring.messages import Alert, Kind, Links, Names, Numbers, mrkdwn, recovery, render
+from include.monitoring.alerts.messages import Alert, Kind, Links, Names, Numbers, mrkdwn, recovery, render
 from tests.standins.slack import bad_blocks
 
 LINKS = Links("https://waybill.example.com/")

@@ -23,8 +23,8 @@ from include.domain.purchase_approval.cancel import (
 from include.integrations.builtin.erp import BuiltinErp
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.systems import Failed, Mode, Outcome, PendingEffect, Provider
-from include.monitoring.alerts import Alerts
-from include.monitoring.look import look
+from include.monitoring.alerts.raising import Alerts
+from include.monitoring.watching.look import look
 from tests.support import orders
 from tests.support.purchases import add, case, claim, codes, count, deliver, prepare, request, run, take
 from tests.support.work import assert_balanced, change, rows

@@ -16,7 +16,7 @@ from include.approvals.forms import FormRefused
 from include.cases import store
 from include.domain.stock_count.discard import DiscardRefused, discard
 from include.domain.stock_count.entry import entry
-from include.monitoring.stock_exceptions import find
+from include.monitoring.stock_exceptions.findings import find
 from tests.support import stock as requests
 from tests.support.counts import claim, enter, sheet, take, work
 from tests.support.stock import approved, on_hand, prepare, state, stock

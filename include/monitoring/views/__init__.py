@@ -1,0 +1,1 @@
+"""What the ops pages show, and what people do there to cases; it knows nothing of HTML."""

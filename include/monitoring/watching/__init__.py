@@ -1,0 +1,1 @@
+"""Looks for trouble that nobody reports: in Airflow, in backlogs, and in the watchers themselves."""

@@ -1,0 +1,153 @@
+"""Watches what makes no task, and so no callback: Airflow's parts, files and schedules, and Waybill's own watchers.
+
+The look of every minute watches the watchdog and Airflow; the watchdog, in the triggerer, watches the look. When both
+are dead, the monitor outside hears nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
+
+from include.contracts.registry import contracts
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble, workflow_of
+from include.monitoring.watching import signs
+from include.monitoring.watching.airflow import API_SERVER, PARTS, Account, ImportTrouble, Seen, ask
+from include.monitoring.watching.look import Looked
+
+SILENT_AFTER = timedelta(minutes=2)
+"""A part of Airflow that was not healthy for so long is silent; Airflow's own heartbeats are seconds apart."""
+LOOK_SILENT_AFTER = timedelta(minutes=5)
+WATCHDOG_SILENT_AFTER = timedelta(minutes=5)
+"""It looks every minute, and starts with the triggerer."""
+OVERDUE_AFTER = timedelta(minutes=15)
+"""Time that the scheduler may take to make a run that is due, and that a start may take to read all DAG files."""
+CANARY_AFTER = timedelta(hours=26)
+"""The canary is sent every day; two hours for a run that is late."""
+CANARY_DAG = "waybill_canary"
+ACCOUNT = "waybill_airflow"
+"""The connection with the account that may look at Airflow."""
+NOBODYS = "waybill"
+"""The workflow of trouble that belongs to none: the platform team answers for it."""
+WATCHED = (*PARTS, API_SERVER)
+LOOK_NEEDS = ("scheduler", API_SERVER, "metadatabase")
+"""Parts without which no task can look."""
+
+
+def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = ()) -> Looked:
+    """Look from the DAG of the alerts: raise alerts for what is silent, unreadable or overdue, and resolve the rest.
+
+    :param missing: connections that this environment cannot do without, and has not got.
+    """
+    with alerts.engine.begin() as connection:
+        signs.resume(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY, signs.BEGAN), after=LOOK_SILENT_AFTER)
+        signs.expected(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY, signs.BEGAN))
+        signs.seen(connection, [signs.LOOK])
+    found = ask(account, overdue_since=datetime.now(UTC) - OVERDUE_AFTER)
+    with alerts.engine.begin() as connection:
+        signs.seen(connection, found.alive)
+        silent = signs.silent(connection, WATCHED, SILENT_AFTER)
+        silent |= signs.silent(connection, [signs.WATCHDOG], WATCHDOG_SILENT_AFTER)
+        settled = bool(signs.silent(connection, [signs.BEGAN], OVERDUE_AFTER))
+        canary = signs.silent(connection, [signs.CANARY], CANARY_AFTER)
+    lacking = sorted({*missing, *([ACCOUNT] if found.refused else [])})
+    looked = compare(alerts, Kind.AIRFLOW_SILENT, [_silent(*one) for one in silent.items()], "it is back")
+    looked += _raise(alerts, [_no_canary(since) for since in canary.values()])
+    looked += compare(alerts, Kind.CONNECTION_MISSING, [_lacking(name) for name in lacking], "it is there")
+    if found.asked:
+        unreadable = [_unreadable(error) for error in found.import_errors]
+        looked += compare(alerts, Kind.DAG_IMPORT_ERROR, unreadable, "the file can be read again")
+        if settled:
+            looked += compare(alerts, Kind.SCHEDULE_MISSED, _missed(found), "it is on time again")
+    return looked
+
+
+def watch_the_look(alerts: Alerts, account: Account, *, since: datetime) -> bool:
+    """Look from the triggerer: does nobody look for trouble any more, perhaps because the scheduler is silent?
+
+    :param since: when this watchdog began to watch.
+    :returns: whether nobody looks; an alert tells so then.
+    """
+    found = ask(Account(account.url), overdue_since=datetime.now(UTC))
+    with alerts.engine.begin() as connection:
+        signs.expected(connection, [*LOOK_NEEDS, signs.LOOK])
+        signs.seen(connection, {*found.alive, signs.WATCHDOG})
+        look = signs.silent(connection, [signs.LOOK], LOOK_SILENT_AFTER, watched_since=since)
+        causes = signs.silent(connection, LOOK_NEEDS, SILENT_AFTER, watched_since=since)
+    if look:
+        _raise(alerts, [_silent(*one) for one in (causes or look).items()])
+    return bool(look)
+
+
+def compare(alerts: Alerts, kind: Kind, troubles: Sequence[Trouble], resolution: str) -> Looked:
+    """Make the open alerts of `kind` those that `troubles` describe: raise what is new, resolve what is over."""
+    raised = _raise(alerts, troubles)
+    lasting = [trouble.fingerprint for trouble in troubles]
+    with alerts.engine.connect() as connection:
+        over = list(
+            connection.execute(
+                text("select id from alerts where state = 'open' and kind = :kind and fingerprint <> all(:lasting)"),
+                {"kind": kind, "lasting": lasting},
+            ).scalars()
+        )
+    return raised + Looked(0, alerts.recover(resolution=resolution, kinds=[kind], ids=over) if over else 0)
+
+
+def _raise(alerts: Alerts, troubles: Sequence[Trouble]) -> Looked:
+    return Looked(sum(alerts.raise_alert(trouble).new for trouble in troubles), 0)
+
+
+def _silent(part: str, since: datetime) -> Trouble:
+    last = since.astimezone(UTC).isoformat()
+    return Trouble(Kind.AIRFLOW_SILENT, NOBODYS, f"{part} {last}", cause=part, facts={"last": last, "page": ""})
+
+
+def _no_canary(since: datetime) -> Trouble:
+    """It is taken back by the next test that arrives, and by nothing else."""
+    last = since.astimezone(UTC).isoformat()
+    facts = {"dag_id": CANARY_DAG, "last": last}
+    return Trouble(Kind.CANARY_MISSING, "alerts", f"none since {last}", dag_id=CANARY_DAG, facts=facts)
+
+
+def _lacking(connection: str) -> Trouble:
+    return Trouble(
+        Kind.CONNECTION_MISSING,
+        NOBODYS,
+        f"{connection} {datetime.now(UTC):%Y-%m-%d}",
+        cause=connection,
+        facts={"page": "connections"},
+    )
+
+
+def _unreadable(error: ImportTrouble) -> Trouble:
+    facts = {"error": error.error, "page": ""}
+    return Trouble(Kind.DAG_IMPORT_ERROR, NOBODYS, f"{error.filename} {error.id}", cause=error.filename, facts=facts)
+
+
+def _missed(found: Seen) -> list[Trouble]:
+    """Runs that were not made in time, and DAGs of the contracts that Airflow does not know at all."""
+    unknown = {dag for declared in contracts().values() for dag in declared.dags} - found.dags
+    late = [
+        Trouble(
+            Kind.SCHEDULE_MISSED,
+            workflow_of(dag.dag_id),
+            f"{dag.dag_id} {dag.due.isoformat()}",
+            cause=dag.dag_id,
+            dag_id=dag.dag_id,
+            facts={"dag_id": dag.dag_id, "due": dag.due.isoformat(), "why": "late"},
+        )
+        for dag in found.overdue
+    ]
+    return late + [
+        Trouble(
+            Kind.SCHEDULE_MISSED,
+            workflow_of(dag_id),
+            f"{dag_id} unknown {datetime.now(UTC):%Y-%m-%d}",
+            cause=dag_id,
+            facts={"why": "unknown"},
+        )
+        for dag_id in sorted(unknown)
+    ]

@@ -1,0 +1,49 @@
+"""Whether the alerts themselves are well: somebody looks, what is found can leave, and does.
+
+An alert about the business is no illness here; it is what the alerts are for.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.watching import signs
+from include.monitoring.watching.watch import LOOK_SILENT_AFTER
+
+ILLNESSES = (Kind.AIRFLOW_SILENT, Kind.CONNECTION_MISSING, Kind.CANARY_MISSING)
+"""Open alerts of these kinds say that alerts may not arrive."""
+UNTOLD_AFTER = timedelta(minutes=15)
+"""An alert that neither chat nor mail took for so long is untold."""
+
+
+def unwell(connection: Connection, *, since: datetime | None = None) -> list[str]:
+    """Return what is wrong with the alerts, as sentences; nothing when they are well.
+
+    :param since: when Waybill was started, if it was lately; nobody could look before.
+    """
+    found = []
+    look = signs.silent(connection, [signs.LOOK], LOOK_SILENT_AFTER, watched_since=since)
+    if look:
+        found.append(f"Nobody has looked for trouble since {look[signs.LOOK]:%Y-%m-%d %H:%M} UTC.")
+    open_now = connection.execute(
+        text("select kind, cause from alerts where state = 'open' and kind = any(:kinds) order by id"),
+        {"kinds": list(ILLNESSES)},
+    )
+    found += [
+        f"{kind.replace('_', ' ').capitalize()}: {cause or 'see the page of alerts'}." for kind, cause in open_now
+    ]
+    untold = connection.execute(
+        text("""
+            select count(*) from alerts a
+            join effects post on post.key = a.workflow || '/alert/' || a.id || '/' || a.message || '/post_message'
+            where a.state = 'open' and post.state <> 'sent' and a.message_at < now() - :after
+              and not exists (select from effects mail where mail.state = 'sent' and mail.key =
+                  a.workflow || '/alert/' || a.id || '/' || a.message || '/send_mail')"""),
+        {"after": UNTOLD_AFTER},
+    ).scalar_one()
+    if untold:
+        found.append(f"{untold} alerts could be told neither by chat nor by mail.")
+    return found
