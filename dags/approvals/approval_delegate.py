@@ -12,6 +12,7 @@ from airflow.sdk import Param
 from include.approvals.people import people
 from waybill.dags import workflow_dag
 from waybill.operators.delegations import DelegateOperator
+from waybill.params import optional
 
 WORKFLOW = "approvals"
 NAMES = {person.id: person.name for person in people() if person.decides}
@@ -23,34 +24,17 @@ with workflow_dag(
     purpose=__doc__,
     max_active_runs=16,
     params={
-        "deputy": Param(
-            None,
-            type=["null", "string"],
+        "deputy": optional("Deputy", "Who decides instead.", enum=[None, *NAMES], values_display=NAMES),
+        "starts": optional("First day", "Left out: from today on.", format="date"),
+        "ends": optional("Last day", "The last day of being away.", format="date"),
+        "reason": optional(
+            "Why?", "Such as «on leave»; it stays beside every decision that is made by it.", maxLength=200
+        ),
+        "person": optional(
+            "For whom?",
+            "Only where you enter it as the manager of somebody who cannot.",
             enum=[None, *NAMES],
             values_display=NAMES,
-            title="Deputy",
-            description="Who decides instead.",
-        ),
-        "starts": Param(
-            None, type=["null", "string"], format="date", title="First day", description="Left out: from today on."
-        ),
-        "ends": Param(
-            None, type=["null", "string"], format="date", title="Last day", description="The last day of being away."
-        ),
-        "reason": Param(
-            None,
-            type=["null", "string"],
-            maxLength=200,
-            title="Why?",
-            description="Such as «on leave»; it stays beside every decision that is made by it.",
-        ),
-        "person": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *NAMES],
-            values_display=NAMES,
-            title="For whom?",
-            description="Only where you enter it as the manager of somebody who cannot.",
         ),
         "end": Param(
             None,

@@ -12,6 +12,7 @@ from airflow.sdk import Param
 from include.domain.purchasing import purchasing
 from waybill.dags import workflow_dag
 from waybill.operators.purchases import ChangePurchaseOperator
+from waybill.params import optional
 
 WORKFLOW = "purchase_approval"
 AMOUNT = r"^\d{1,11}(\.\d{1,4})?$"
@@ -48,39 +49,25 @@ with workflow_dag(
             },
             maxItems=200,
         ),
-        "total": Param(
-            None,
-            type=["null", "string"],
-            title="Total with tax",
-            description="To check the lines against; may be left out.",
-            pattern=AMOUNT,
-        ),
-        "currency": Param(
-            None, type=["null", "string"], title="Currency", description="Three letters.", pattern="^[A-Z]{3}$"
-        ),
-        "cost_centre": Param(
-            None,
-            type=["null", "string"],
+        "total": optional("Total with tax", "To check the lines against; may be left out.", pattern=AMOUNT),
+        "currency": optional("Currency", "Three letters.", pattern="^[A-Z]{3}$"),
+        "cost_centre": optional(
+            "Cost centre",
             enum=[None, *KNOWN.cost_centres],
             values_display={name: f"{name} {centre.name}" for name, centre in KNOWN.cost_centres.items()},
-            title="Cost centre",
         ),
-        "category": Param(
-            None,
-            type=["null", "string"],
+        "category": optional(
+            "Category",
             enum=[None, *KNOWN.categories],
             values_display={name: category.title for name, category in KNOWN.categories.items()},
-            title="Category",
         ),
-        "supplier": Param(None, type=["null", "string"], title="Supplier's number", maxLength=100),
-        "supplier_name": Param(None, type=["null", "string"], title="New supplier", maxLength=200),
-        "supplier_email": Param(None, type=["null", "string"], format="email", title="New supplier's address"),
-        "needed_by": Param(None, type=["null", "string"], format="date", title="Needed by"),
-        "justification": Param(None, type=["null", "string"], format="multiline", title="Why?", maxLength=5000),
-        "attachments": Param(
-            None, type=["null", "string"], format="multiline", title="Attachments", description="One link on each line."
-        ),
-        "risk": Param(None, type=["null", "string"], enum=[None, "low", "medium", "high"], title="Risk"),
+        "supplier": optional("Supplier's number", maxLength=100),
+        "supplier_name": optional("New supplier", maxLength=200),
+        "supplier_email": optional("New supplier's address", format="email"),
+        "needed_by": optional("Needed by", format="date"),
+        "justification": optional("Why?", format="multiline", maxLength=5000),
+        "attachments": optional("Attachments", "One link on each line.", format="multiline"),
+        "risk": optional("Risk", enum=[None, "low", "medium", "high"]),
     },
 ):
     ChangePurchaseOperator(task_id="change")

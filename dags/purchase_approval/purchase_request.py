@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from include.approvals.people import people
 from include.domain.purchase_approval.entry import FORM
 from include.domain.purchasing import purchasing
 from waybill.dags import workflow_dag
 from waybill.operators.forms import SubmitFormOperator
+from waybill.params import on_behalf, optional
 
 WORKFLOW = "purchase_approval"
 AMOUNT = r"^\d{1,11}(\.\d{1,4})?$"
@@ -30,38 +30,24 @@ with workflow_dag(
     purpose=__doc__,
     max_active_runs=16,
     params={
-        "description": Param(
-            None,
-            type=["null", "string"],
-            title="What is it?",
-            description="First line: what is to be bought, in words that the supplier understands.",
+        "description": optional(
+            "What is it?",
+            "First line: what is to be bought, in words that the supplier understands.",
             maxLength=500,
             section="First line",
         ),
-        "item": Param(
-            None,
-            type=["null", "string"],
-            title="Item number",
-            description="First line: the supplier's number of the item, where there is one.",
+        "item": optional(
+            "Item number",
+            "First line: the supplier's number of the item, where there is one.",
             maxLength=100,
             section="First line",
         ),
-        "quantity": Param(
-            None,
-            type=["null", "string"],
-            title="How many?",
-            description="First line: the quantity, such as 2 or 1.5.",
-            pattern=AMOUNT,
-            section="First line",
+        "quantity": optional(
+            "How many?", "First line: the quantity, such as 2 or 1.5.", pattern=AMOUNT, section="First line"
         ),
         "unit": Param("piece", type="string", title="Unit", description="piece, hour, kg, …", section="First line"),
-        "unit_price": Param(
-            None,
-            type=["null", "string"],
-            title="Price of one",
-            description="First line: without tax, such as 1234.50.",
-            pattern=AMOUNT,
-            section="First line",
+        "unit_price": optional(
+            "Price of one", "First line: without tax, such as 1234.50.", pattern=AMOUNT, section="First line"
         ),
         "tax_rate": Param(
             f"{max(KNOWN.taxes)}",
@@ -113,82 +99,36 @@ with workflow_dag(
             enum=list(KNOWN.categories),
             values_display={name: category.title for name, category in KNOWN.categories.items()},
         ),
-        "supplier": Param(
-            None,
-            type=["null", "string"],
-            title="Supplier's number",
-            description="Of a supplier whom the ERP has; leave it out for a new one.",
+        "supplier": optional(
+            "Supplier's number",
+            "Of a supplier whom the ERP has; leave it out for a new one.",
             maxLength=100,
             section="Supplier",
         ),
-        "supplier_name": Param(
-            None,
-            type=["null", "string"],
-            title="New supplier",
-            description="Name of a supplier whom the ERP does not have; procurement is asked first then.",
+        "supplier_name": optional(
+            "New supplier",
+            "Name of a supplier whom the ERP does not have; procurement is asked first then.",
             maxLength=200,
             section="Supplier",
         ),
-        "supplier_email": Param(
-            None,
-            type=["null", "string"],
-            format="email",
-            title="New supplier's address",
-            description="Where the order is mailed to.",
-            section="Supplier",
+        "supplier_email": optional(
+            "New supplier's address", "Where the order is mailed to.", format="email", section="Supplier"
         ),
-        "supplier_country": Param(
-            None,
-            type=["null", "string"],
-            title="New supplier's country",
-            description="Two letters, such as DE.",
-            pattern="^[A-Z]{2}$",
-            section="Supplier",
+        "supplier_country": optional(
+            "New supplier's country", "Two letters, such as DE.", pattern="^[A-Z]{2}$", section="Supplier"
         ),
-        "needed_by": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Needed by",
-            description="The last day on which it is of use.",
+        "needed_by": optional("Needed by", "The last day on which it is of use.", format="date"),
+        "justification": optional("Why?", "Whoever approves reads it.", format="multiline", maxLength=5000),
+        "attachments": optional(
+            "Attachments", "Links to offers and comparisons, one on each line; https://…", format="multiline"
         ),
-        "justification": Param(
-            None,
-            type=["null", "string"],
-            format="multiline",
-            title="Why?",
-            description="Whoever approves reads it.",
-            maxLength=5000,
+        "risk": optional(
+            "Risk", "Leave it out for what is usual in the category.", enum=[None, "low", "medium", "high"]
         ),
-        "attachments": Param(
-            None,
-            type=["null", "string"],
-            format="multiline",
-            title="Attachments",
-            description="Links to offers and comparisons, one on each line; https://…",
+        "total": optional(
+            "Total with tax", "From the offer, to check the lines against; may be left out.", pattern=AMOUNT
         ),
-        "risk": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, "low", "medium", "high"],
-            title="Risk",
-            description="Leave it out for what is usual in the category.",
-        ),
-        "total": Param(
-            None,
-            type=["null", "string"],
-            title="Total with tax",
-            description="From the offer, to check the lines against; may be left out.",
-            pattern=AMOUNT,
-        ),
-        "requester": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *(person.id for person in people() if person.decides)],
-            values_display={person.id: person.name for person in people()},
-            title="For whom?",
-            description="Only where you type it in for somebody else.",
-        ),
+        "requester": on_behalf("For whom?"),
     },
 ):
     SubmitFormOperator(task_id="take_in", form=FORM)

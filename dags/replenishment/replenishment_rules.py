@@ -11,8 +11,10 @@ from airflow.sdk import Param
 
 from waybill.dags import workflow_dag
 from waybill.operators.replenishment import ImportRulesOperator
+from waybill.params import optional
 
 WORKFLOW = "replenishment"
+EXAMPLE = "item,location,method,from,requester,minimum,maximum\nBOLT-8,SHOP,min_max,MAIN,olaf.winter,20,100"
 
 with workflow_dag(
     "replenishment_rules",
@@ -20,15 +22,9 @@ with workflow_dag(
     schedule=None,
     purpose=__doc__,
     params={
-        "path": Param(
-            None, type=["null", "string"], title="File", description="A path on the machine that runs the tasks."
-        ),
-        "rows": Param(
-            None, type=["null", "string"], format="multiline", title="Rows",
-            description="Instead of a file: a header line and rows.",
-            examples=["item,location,method,from,requester,minimum,maximum\nBOLT-8,SHOP,min_max,MAIN,olaf.winter,20,100"],
-        ),
+        "path": optional("File", "A path on the machine that runs the tasks."),
+        "rows": optional("Rows", "Instead of a file: a header line and rows.", format="multiline", examples=[EXAMPLE]),
         "only_look": Param(False, type="boolean", title="Only look", description="Check the rows, and enter nothing."),
     },
-):  # fmt: skip
+):
     ImportRulesOperator(task_id="import_rules")

@@ -11,12 +11,10 @@ that came with the sheet has these columns. Count in as many parts as you like; 
 
 from __future__ import annotations
 
-from airflow.sdk import Param
-
-from include.approvals.people import people
 from include.stock.warehouse import warehouse
 from waybill.dags import workflow_dag
 from waybill.operators.counts import EnterCountOperator
+from waybill.params import on_behalf, optional
 
 WORKFLOW = "stock_count"
 INTERNAL = {code: location.title for code, location in warehouse().locations.items() if location.kind == "internal"}
@@ -28,52 +26,25 @@ with workflow_dag(
     purpose=__doc__,
     max_active_runs=16,
     params={
-        "sheet": Param(
-            None,
-            type=["null", "string"],
-            title="Sheet",
-            description="The count sheet's number, such as CS-20260131-MAIN-1; without one it is a count of your own.",
+        "sheet": optional(
+            "Sheet",
+            "The count sheet's number, such as CS-20260131-MAIN-1; without one it is a count of your own.",
             maxLength=100,
         ),
-        "location": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *INTERNAL],
-            values_display=INTERNAL,
-            title="Location",
-            description="Only without a sheet: where you counted.",
+        "location": optional(
+            "Location", "Only without a sheet: where you counted.", enum=[None, *INTERNAL], values_display=INTERNAL
         ),
-        "counted_at": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="When was it counted?",
-            description="The books are compared with as of this moment.",
+        "counted_at": optional(
+            "When was it counted?", "The books are compared with as of this moment.", format="date-time"
         ),
-        "lines": Param(
-            None,
-            type=["null", "string"],
+        "lines": optional(
+            "What was counted",
+            'A header line and rows: item,lot,counted,unit,note. Or JSON: [{"item": "BOLT-8", "counted": "120"}].',
             format="multiline",
-            title="What was counted",
-            description="A header line and rows: item,lot,counted,unit,note. Or JSON: "
-            '[{"item": "BOLT-8", "counted": "120"}].',
             maxLength=200_000,
         ),
-        "note": Param(
-            None,
-            type=["null", "string"],
-            title="Note",
-            description="Whoever approves a difference reads it.",
-            maxLength=500,
-        ),
-        "counter": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *(person.id for person in people() if person.decides)],
-            values_display={person.id: person.name for person in people()},
-            title="Who counted?",
-            description="Only where you type it in for somebody else.",
-        ),
+        "note": optional("Note", "Whoever approves a difference reads it.", maxLength=500),
+        "counter": on_behalf("Who counted?"),
     },
 ):
     EnterCountOperator(task_id="take_in")

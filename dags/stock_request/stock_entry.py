@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from include.approvals.people import people
 from include.domain.stock_request.entry import FORM
 from include.domain.stock_request.kinds import kinds
 from include.stock.warehouse import warehouse
 from waybill.dags import workflow_dag
 from waybill.operators.forms import SubmitFormOperator
+from waybill.params import on_behalf, optional
 
 WORKFLOW = "stock_request"
 QUANTITY = r"^-?\d{1,11}(\.\d{1,6})?$"
@@ -38,78 +38,36 @@ with workflow_dag(
             title="What is it?",
             description="Of a count, the quantities are what is there.",
         ),
-        "from": Param(
-            None,
-            type=["null", "string"],
+        "from": optional(
+            "From",
+            "Where it is taken from, adjusted, written off or counted.",
             enum=[None, *PLACES],
             values_display=PLACES,
-            title="From",
-            description="Where it is taken from, adjusted, written off or counted.",
         ),
-        "to": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *PLACES],
-            values_display=PLACES,
-            title="To",
-            description="Where it arrives: of transfers, receipts and returns.",
+        "to": optional(
+            "To", "Where it arrives: of transfers, receipts and returns.", enum=[None, *PLACES], values_display=PLACES
         ),
-        "item": Param(
-            None,
-            type=["null", "string"],
-            title="Item",
-            description="First line: its code.",
-            maxLength=100,
-            section="First line",
-        ),
-        "quantity": Param(
-            None,
-            type=["null", "string"],
-            title="How many?",
-            description="First line: such as 12 or 0.5; an adjustment takes away with a minus.",
+        "item": optional("Item", "First line: its code.", maxLength=100, section="First line"),
+        "quantity": optional(
+            "How many?",
+            "First line: such as 12 or 0.5; an adjustment takes away with a minus.",
             pattern=QUANTITY,
             section="First line",
         ),
-        "unit": Param(
-            None,
-            type=["null", "string"],
-            title="Unit",
-            description="First line: one of the item's; without it the item's own.",
-            maxLength=50,
-            section="First line",
+        "unit": optional(
+            "Unit", "First line: one of the item's; without it the item's own.", maxLength=50, section="First line"
         ),
-        "lot": Param(
-            None,
-            type=["null", "string"],
-            title="Lot or serial number",
-            description="First line: what is on the goods. Of what leaves, a lot may be left out.",
+        "lot": optional(
+            "Lot or serial number",
+            "First line: what is on the goods. Of what leaves, a lot may be left out.",
             maxLength=100,
             section="First line",
         ),
-        "expires_on": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Expires on",
-            description="First line: of a lot that is new.",
-            section="First line",
+        "expires_on": optional("Expires on", "First line: of a lot that is new.", format="date", section="First line"),
+        "unit_cost": optional(
+            "Cost of one", "First line: of what comes in, where it is known.", pattern=COST, section="First line"
         ),
-        "unit_cost": Param(
-            None,
-            type=["null", "string"],
-            title="Cost of one",
-            description="First line: of what comes in, where it is known.",
-            pattern=COST,
-            section="First line",
-        ),
-        "note": Param(
-            None,
-            type=["null", "string"],
-            title="Note",
-            description="First line.",
-            maxLength=1000,
-            section="First line",
-        ),
+        "note": optional("Note", "First line.", maxLength=1000, section="First line"),
         "more_lines": Param(
             None,
             type=["null", "array"],
@@ -128,36 +86,17 @@ with workflow_dag(
             },
             maxItems=500,
         ),
-        "reason": Param(
-            None,
-            type=["null", "string"],
+        "reason": optional(
+            "Why?",
+            "Adjustments, write-offs and returns to a supplier need a reason; whoever approves reads it.",
             format="multiline",
-            title="Why?",
-            description="Adjustments, write-offs and returns to a supplier need a reason; whoever approves reads it.",
             maxLength=2000,
         ),
-        "reference": Param(
-            None,
-            type=["null", "string"],
-            title="Belongs to",
-            description="Of a transfer's arrival: the transfer's number, such as ST-12.",
-            maxLength=200,
+        "reference": optional(
+            "Belongs to", "Of a transfer's arrival: the transfer's number, such as ST-12.", maxLength=200
         ),
-        "occurred_at": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="When?",
-            description="When it moved or was counted; leave it out for now.",
-        ),
-        "requester": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *(person.id for person in people() if person.decides)],
-            values_display={person.id: person.name for person in people()},
-            title="For whom?",
-            description="Only where you type it in for somebody else.",
-        ),
+        "occurred_at": optional("When?", "When it moved or was counted; leave it out for now.", format="date-time"),
+        "requester": on_behalf("For whom?"),
     },
 ):
     SubmitFormOperator(task_id="take_in", form=FORM)

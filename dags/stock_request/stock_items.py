@@ -10,8 +10,8 @@ changes nothing.
 from __future__ import annotations
 
 from waybill.dags import workflow_dag
-from waybill.forms import file_params
 from waybill.operators.stock_items import ImportItemsOperator
+from waybill.params import file_params
 
 with workflow_dag("stock_items", "stock_request", schedule=None, purpose=__doc__, params=file_params()):
     ImportItemsOperator(task_id="import_items")

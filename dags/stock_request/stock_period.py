@@ -15,6 +15,7 @@ from airflow.sdk import Param
 
 from waybill.dags import workflow_dag
 from waybill.operators.stock_periods import ClosePeriodOperator
+from waybill.params import optional
 
 WORKFLOW = "stock_request"
 
@@ -25,12 +26,10 @@ with workflow_dag(
     purpose=__doc__,
     params={
         "dry_run": Param(True, type="boolean", title="Dry run", description="Only tell what the month is worth."),
-        "month": Param(
-            None,
-            type=["null", "string"],
+        "month": optional(
+            "Month",
+            "Year and month, such as 2026-10; it must be over.",
             pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
-            title="Month",
-            description="Year and month, such as 2026-10; it must be over.",
             examples=["2026-10"],
         ),
     },

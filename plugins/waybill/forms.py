@@ -12,6 +12,7 @@ from airflow.sdk import DAG, Param
 from waybill.dags import workflow_dag
 from waybill.operators.imports import ImportRowsOperator
 from waybill.operators.quarantine import QuarantineOperator
+from waybill.params import file_params, optional
 
 
 def import_dag(dag_id: str, workflow: str, *, source: str, purpose: str) -> DAG:
@@ -33,25 +34,6 @@ def import_dag(dag_id: str, workflow: str, *, source: str, purpose: str) -> DAG:
     ) as dag:
         ImportRowsOperator(task_id="import_rows")
     return dag
-
-
-def file_params() -> dict[str, Param]:
-    """Return the fields of a form that takes a file, or rows pasted into it."""
-    return {
-        "path": Param(
-            None,
-            type=["null", "string"],
-            title="File",
-            description="A path on the machine that runs the tasks: CSV, NDJSON, a JSON array or a spreadsheet.",
-        ),
-        "rows": Param(
-            None,
-            type=["null", "string"],
-            format="multiline",
-            title="Rows",
-            description="Instead of a file: a header line and rows, or one JSON object on each line.",
-        ),
-    }
 
 
 def quarantine_dag(dag_id: str, workflow: str, *, purpose: str, reasons: Sequence[str], correction: str) -> DAG:
@@ -81,28 +63,20 @@ def quarantine_dag(dag_id: str, workflow: str, *, purpose: str, reasons: Sequenc
                 title="Case ids",
                 description="One on each line.",
             ),
-            "reason": Param(
-                None,
-                type=["null", "string"],
-                title="Reason",
-                description=f"A reason code such as {reasons[0]}, or its beginning: {reasons[0].split('.')[0]}, error.",
+            "reason": optional(
+                "Reason",
+                f"A reason code such as {reasons[0]}, or its beginning: {reasons[0].split('.')[0]}, error.",
                 examples=list(reasons),
             ),
-            "since": Param(None, type=["null", "string"], format="date-time", title="Arrived since"),
-            "until": Param(None, type=["null", "string"], format="date-time", title="Arrived before"),
+            "since": optional("Arrived since", format="date-time"),
+            "until": optional("Arrived before", format="date-time"),
             "corrections": Param(
                 None,
                 type=["null", "object"],
                 title="Corrections",
                 description=f"For one case: field and right value, such as {correction}.",
             ),
-            "discard_reason": Param(
-                None,
-                type=["null", "string"],
-                maxLength=200,
-                title="Why they are discarded",
-                description="Kept as the outcome.",
-            ),
+            "discard_reason": optional("Why they are discarded", "Kept as the outcome.", maxLength=200),
         },
     ) as dag:
         QuarantineOperator(task_id=dag_id.rsplit("_", 1)[-1], workflow=workflow)
