@@ -26,6 +26,7 @@ WEBHOOK_PATH = "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
 TEAM, APP = "T0NORDLICHT", "A0WAYBILL"
 SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"  # the example of "Verifying requests from Slack"
 TRIGGER_LIVES = 3.0  # seconds
+POLL = 0.02  # seconds between looks whether it shall end
 BLOCK_TYPES = {"header", "section", "context", "divider", "actions", "image"}
 
 
@@ -355,7 +356,7 @@ def slack_standin(port: int = 0) -> Iterator[Slack]:
     server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"slack": slack}))
     server.daemon_threads = True
     slack.base = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(POLL,), daemon=True)
     thread.start()
     try:
         yield slack
