@@ -1,13 +1,14 @@
 """What goes out of an edition, as effects: messages, mails, files, a webhook.
 
 Messages, mails and webhooks have the figures' digest in their key, so nobody gets the same figures of an interval
-twice. Files have the revision as well: what lies in the folder is always the newest.
+twice. Files have the revision as well: what lies in the folder is always the newest. A preview says everywhere that it
+is one, has files of its own, and goes to people only: programs get what is final.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -24,18 +25,21 @@ from include.reporting.model import Report, shown
 CHAT, MAIL, FILES, WEBHOOK = "tell_by_chat", "tell_by_mail", "write_files", "call_webhook"
 """The steps that deliver, each with its system."""
 SYSTEMS = {CHAT: "chat", MAIL: "mail", FILES: "reporting", WEBHOOK: "webhook"}
+IF_CONNECTED = (WEBHOOK,)
+"""The steps of which nothing is planned unless somebody connected their systems."""
 KEY_DIGITS = 16
 """Of the digest, in keys: two editions of one interval that share them do not happen."""
 
 
-def plan(edition: Edition, interval: Interval, *, webhook: bool) -> list[Effect]:
+def plan(edition: Edition, interval: Interval, connected: Collection[str] = ()) -> list[Effect]:
     """Return what goes out of a published edition.
 
-    :param webhook: whether one is connected.
+    :param connected: those of the steps `IF_CONNECTED` whose systems are connected for its report.
     """
+    connected = () if edition.preview else connected
     report = REPORTS[edition.report]
     to: Readers = readers()[edition.report]
-    place = f"{edition.report}/{edition.period}/{edition.first_day}"
+    place = edition.place
     same = f"{place}/{edition.digest[:KEY_DIGITS]}"
     effects = [_effect(CHAT, "post_message", same, team.id, _message(report, edition, interval, team.notices))
                for team in to.chat]  # fmt: skip
@@ -44,7 +48,7 @@ def plan(edition: Edition, interval: Interval, *, webhook: bool) -> list[Effect]
         effects += [_effect(MAIL, "send_mail", same, team.id, {**mail, "to": team.email}) for team in to.mail]
     newest = f"{same}/{edition.revision}"
     effects.append(_effect(FILES, "write_files", newest, "folder", {"edition": edition.id}))
-    if webhook:
+    if WEBHOOK in connected:
         effects.append(_effect(WEBHOOK, "call_webhook", same, "webhook", _call(report, edition, interval)))
     return effects
 
@@ -74,6 +78,8 @@ def _effect(step: str, operation: str, place: str, target: str, payload: dict[st
 
 
 def _headline(report: Report, edition: Edition, interval: Interval) -> str:
+    if edition.preview:
+        return f"Preview: {report.title}, {interval}"
     again = "" if edition.revision == 1 else ", put right"
     return f"{report.title}, {interval}{again}"
 
@@ -108,7 +114,7 @@ def _mail(report: Report, edition: Edition, interval: Interval) -> dict[str, Any
     headline = _headline(report, edition, interval)
     lines = _lines(report, edition)
     rows = "".join(f"<tr><td>{escape(title)}</td><td>{escape(value)}</td></tr>" for title, value in lines)
-    name = f"{edition.report}-{edition.period}-{edition.first_day}.pdf"
+    name = f"{edition.place.replace('/', '-')}.pdf"
     return {
         "subject": headline,
         "text": "\n".join([headline, "", *(f"{title}: {value}" for title, value in lines), "", link(edition)]) + "\n",

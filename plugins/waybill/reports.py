@@ -18,10 +18,8 @@ from include.data.database import engine
 from include.integrations.http import HttpClient
 from include.integrations.webhook import SecretUnusable, SignedWebhook
 from include.reporting.files import Folder, ReportFiles, Store, reports_folder
+from include.reporting.going_out import IF_CONNECTED, SYSTEMS
 from waybill.hooks.http import ConnectionUnusable, ResilientHttpHook
-
-WEBHOOK = "waybill_webhook"
-"""The connection, of type `http`: Host is the address, Password the secret (`whsec_…`)."""
 
 
 class ObjectStore:
@@ -80,14 +78,22 @@ class WebhookHook(ResilientHttpHook):
 
 
 def signed_webhook(connection_id: str) -> SignedWebhook:
-    """Return the provider of the role `webhook`, from a connection of type `http`."""
+    """Return the provider of the role `webhook`, from a connection of type `http`.
+
+    Host is the address, Password the secret (`whsec_…`).
+    """
     return WebhookHook(connection_id).get_provider()
 
 
-def webhook_connected() -> bool:
-    """Say whether there is an address to tell."""
+def connected(system: str) -> bool:
+    """Say whether somebody made the connection of a system."""
     try:
-        Connection.get(WEBHOOK)
+        Connection.get(f"waybill_{system}")
     except AirflowNotFoundException:
         return False
     return True
+
+
+def connected_steps(report: str) -> list[str]:  # noqa: ARG001
+    """Return those of the steps `IF_CONNECTED` by which a report can go out."""
+    return [step for step in IF_CONNECTED if connected(SYSTEMS[step])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,10 @@ def interval(day: date = MONDAY, period: Period = Period.DAILY) -> Interval:
     return containing(period, day, warehouse().zone)
 
 
-def make(engine: Engine, report: str, of: Interval | None = None, *, webhook: bool = False) -> Edition:
+def make(engine: Engine, report: str, of: Interval | None = None, *, connected: Collection[str] = ()) -> Edition:
     """Make an edition."""
     return editions.make(
-        engine, REPORTS[report], of or interval(), lambda e, i: plan(e, i, webhook=webhook), Mode.LIVE, run="test"
+        engine, REPORTS[report], of or interval(), lambda e, i: plan(e, i, connected), Mode.LIVE, run="test"
     )
 
 

@@ -7,24 +7,28 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from include.data.database import engine
 from include.environment import current
 from include.integrations.systems import Mode
+from include.monitoring.alerts.raising import Explained
 from include.reporting import editions, going_out
 from include.reporting.catalogue import REPORTS
-from include.reporting.intervals import Period, last_whole
+from include.reporting.intervals import Period, begun, last_whole
 from include.stock.warehouse import warehouse
-from waybill.reports import webhook_connected
+from waybill.reports import connected, connected_steps
 from waybill.systems import closing_provider
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ReportRefused(AirflowException):
-    """A report failed its checks: it is not published, and the last good one stays."""
+class ReportRefused(AirflowFailException, Explained):
+    """A report failed its checks: it is not published, and the last good one stays.
+
+    It is not tried again by itself: the same figures are refused again.
+    """
 
 
 class MakeReportOperator(BaseOperator):
@@ -32,7 +36,8 @@ class MakeReportOperator(BaseOperator):
 
     Doing it again is safe: the same figures are one edition, and go out once.
 
-    The run's parameter `reports` names those that are asked for; the others are skipped.
+    The run's parameter `reports` names those that are asked for; the others are skipped. With `preview` it is about the
+    day, week or month that the moment is in, so far.
 
     :param before: (templated) the moment.
     :returns: the edition's id.
@@ -52,19 +57,24 @@ class MakeReportOperator(BaseOperator):
         chosen: Collection[str] = context["params"].get("reports") or REPORTS
         if self.report not in chosen:
             raise AirflowSkipException(f"{self.report} was not asked for")
-        interval = last_whole(self.period, datetime.fromisoformat(self.before), warehouse().zone)
-        webhook = webhook_connected()
+        of = begun if context["params"].get("preview") else last_whole
+        interval = of(self.period, datetime.fromisoformat(self.before), warehouse().zone)
+        ways = connected_steps(self.report)
         edition = editions.make(
             engine(),
             REPORTS[self.report],
             interval,
-            lambda found, of: going_out.plan(found, of, webhook=webhook),
+            lambda found, of: going_out.plan(found, of, ways),
             Mode(current().effect_mode),
             run=str(context["run_id"]),
         )
         if edition.reasons:
-            told = "; ".join(reason["message"] for reason in edition.reasons)
-            raise ReportRefused(f"{REPORTS[self.report].title}, {interval}, is not published ({edition.id}): {told}")
+            title, reasons = REPORTS[self.report].title, [reason["message"] for reason in edition.reasons]
+            raise ReportRefused(
+                f"{title}, {interval}, is not published ({edition.id}): {'; '.join(reasons)}",
+                reasons=[f"{title}, {interval}, is not published.", *reasons],
+                touches=f"The readers of {title}, {interval}. They keep the last one that was good.",
+            )
         return edition.id
 
 
@@ -77,9 +87,9 @@ class DeliverReportsOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:  # noqa: ARG002
         """Deliver it."""
-        if self.step == going_out.WEBHOOK and not webhook_connected():
-            raise AirflowSkipException("no webhook is connected")
         system = going_out.SYSTEMS[self.step]
+        if self.step in going_out.IF_CONNECTED and not connected(system):
+            raise AirflowSkipException(f"no {system} is connected")
         with closing_provider(system) as provider:
             left = going_out.deliver(engine(), provider, self.step)
         if left:

@@ -90,7 +90,7 @@ def test_the_signature_is_that_of_the_public_vector() -> None:
 
 def test_a_receiver_can_prove_what_it_was_told(engine: Engine, receiver: Receiver) -> None:
     lead(engine, at(2, 9))
-    edition = make(engine, "leads", webhook=True)
+    edition = make(engine, "leads", connected=[WEBHOOK])
     assert deliver(engine, webhook(), WEBHOOK) == 0
     ((headers, body),) = receiver.got
     told = Webhook(SECRET).verify(body, headers)
@@ -105,7 +105,7 @@ def test_a_receiver_can_prove_what_it_was_told(engine: Engine, receiver: Receive
 
 def test_a_webhook_that_is_told_again_has_the_same_id(engine: Engine, receiver: Receiver) -> None:
     lead(engine, at(2, 9))
-    make(engine, "leads", webhook=True)
+    make(engine, "leads", connected=[WEBHOOK])
     receiver.status = 503
     assert deliver(engine, webhook(), WEBHOOK) == 1
     receiver.status = 200
@@ -114,14 +114,14 @@ def test_a_webhook_that_is_told_again_has_the_same_id(engine: Engine, receiver: 
     assert deliver(engine, webhook(), WEBHOOK) == 0
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
     assert len(receiver.got) > 1
-    make(engine, "leads", webhook=True)
+    make(engine, "leads", connected=[WEBHOOK])
     before = len(receiver.got)
     deliver(engine, webhook(), WEBHOOK)
     assert len(receiver.got) == before, "the same figures are not told again"
 
 
 def test_a_receiver_that_refuses_for_good_leaves_a_dead_effect(engine: Engine, receiver: Receiver) -> None:
-    make(engine, "leads", webhook=True)
+    make(engine, "leads", connected=[WEBHOOK])
     receiver.status = 410
     assert deliver(engine, webhook(), WEBHOOK) == 0
     (effect,) = rows(engine, "select state, error from effects where system = 'webhook'")
