@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 from psycopg.types.json import Jsonb
@@ -21,13 +22,13 @@ from include.data.database import authored
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
 from include.reporting import checks, figures
-from include.reporting.intervals import Interval, Period
+from include.reporting.intervals import Interval, Period, begun, containing
 from include.reporting.model import Report, Tables
 
 WORKFLOW = "reports"
 SHOWN = 50
 _COLUMNS = """
-    id, report, period, first_day, starts_at, ends_at, revision, digest, state, reasons, effects, written_at,
+    id, report, period, first_day, starts_at, ends_at, preview, revision, digest, state, reasons, effects, written_at,
     confirmed_at"""
 
 
@@ -35,6 +36,7 @@ _COLUMNS = """
 class Edition:
     """What a report said of an interval.
 
+    :param preview: whether the interval was not over; its revisions are counted apart from the final ones.
     :param tables: the rows of each figure; empty where only a list is asked for.
     :param effects: the ledger's keys of what went out.
     """
@@ -45,6 +47,7 @@ class Edition:
     first_day: date
     starts_at: datetime
     ends_at: datetime
+    preview: bool
     revision: int
     digest: str
     state: str
@@ -59,6 +62,17 @@ class Edition:
         """Whether it passed its checks."""
         return self.state == "published"
 
+    @property
+    def place(self) -> str:
+        """Which interval of which report, as its files lie and its effects are named; a preview's never meet others."""
+        return f"{'preview/' if self.preview else ''}{self.report}/{self.period}/{self.first_day}"
+
+    def interval(self, zone: ZoneInfo) -> Interval:
+        """Return the time that it is about."""
+        if self.preview:
+            return begun(self.period, self.ends_at, zone)
+        return containing(self.period, self.first_day, zone)
+
 
 Planner = Callable[[Edition, Interval], Sequence[Effect]]
 """Says what goes out of an edition that passed its checks."""
@@ -67,7 +81,8 @@ Planner = Callable[[Edition, Interval], Sequence[Effect]]
 def make(engine: Engine, report: Report, interval: Interval, planner: Planner, mode: Mode, *, run: str = "") -> Edition:
     """Make a report of an interval, and plan its deliveries; two at once wait for each other.
 
-    What an earlier revision has not delivered yet is withdrawn: its figures are not right any more.
+    What an earlier revision, or a preview, has not delivered yet is withdrawn: its figures are not right any more. A
+    preview takes nothing back from a final edition.
 
     :returns: the edition; `reasons` where it was refused.
     """
@@ -78,7 +93,7 @@ def make(engine: Engine, report: Report, interval: Interval, planner: Planner, m
         reasons = checks.faults(report, found)
         identity = {
             "report": report.name, "period": interval.period, "first": interval.first,
-            "since": interval.since, "until": interval.until,
+            "since": interval.since, "until": interval.until, "preview": interval.so_far is not None,
         }  # fmt: skip
         edition = _keep(connection, identity, found.tables, reasons, run)
         if not edition.published:
@@ -94,13 +109,19 @@ def make(engine: Engine, report: Report, interval: Interval, planner: Planner, m
 
 
 def newest_published(connection: Connection, edition: Edition) -> int:
-    """Return the id of the newest published edition of the same report and interval."""
+    """Return the id of the newest published edition of the same report and interval; of a preview, the newest one."""
     return int(
         connection.execute(
             text("""
                 select max(id) from report_editions
-                where report = :report and period = :period and first_day = :first and state = 'published'"""),
-            {"report": edition.report, "period": edition.period, "first": edition.first_day},
+                where report = :report and period = :period and first_day = :first and preview = :preview
+                  and state = 'published'"""),
+            {
+                "report": edition.report,
+                "period": edition.period,
+                "first": edition.first_day,
+                "preview": edition.preview,
+            },
         ).scalar_one()
     )
 
@@ -179,7 +200,8 @@ def _keep(
     last = connection.execute(
         text("""
             select id, revision, digest, state from report_editions
-            where report = :report and period = :period and first_day = :first order by revision desc limit 1"""),
+            where report = :report and period = :period and first_day = :first and preview = :preview
+            order by revision desc limit 1"""),
         identity,
     ).one_or_none()
     if last and (last.digest, last.state) == (digest, state):
@@ -210,13 +232,13 @@ def _edition(row: Sequence[Any]) -> Edition:
 
 _ONE = text(f"select {_COLUMNS}, figures from report_editions where id = :id")
 _INSERT = text("""
-    insert into report_editions (report, period, first_day, starts_at, ends_at, revision, digest, figures, state,
-                                 reasons, run_id)
-    values (:report, :period, :first, :since, :until, :revision, :digest, :figures, :state, :reasons, :run)
+    insert into report_editions (report, period, first_day, starts_at, ends_at, preview, revision, digest, figures,
+                                 state, reasons, run_id)
+    values (:report, :period, :first, :since, :until, :preview, :revision, :digest, :figures, :state, :reasons, :run)
     returning id""")
 _WITHDRAWN = f"{ledger.WITHDRAWN}later figures took its place"
 _WITHDRAW = text("""
     update effects set state = 'dead', error = :error
     where state in ('pending', 'failed') and not key = any(:keys) and key in (
         select unnest(effects) from report_editions
-        where report = :report and period = :period and first_day = :first)""")
+        where report = :report and period = :period and first_day = :first and (preview or not :preview))""")

@@ -3,6 +3,7 @@
     <folder>/<report>/<period>/<first day>/<figure>.csv, <figure>.parquet, edition.json
 
 `edition.json` is written last, and says what the files are of. Files of an interval are always the newest revision's.
+Those of a preview lie below `<folder>/preview/`, where nobody takes them for the final ones.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class ReportFiles:
         found = edition(connection, edition_id)
         if found is None:
             return Failed(f"there is no edition {edition_id}", permanent=True)
-        place = f"{found.report}/{found.period}/{found.first_day}"
+        place = found.place
         # One writer at a time, so that an older revision does not end on top of a newer one.
         connection.execute(text("select pg_advisory_xact_lock(hashtextextended(:p, 1))"), {"p": place})
         newest = newest_published(connection, found)
@@ -154,6 +155,7 @@ def _about(found: Edition) -> Json:
     return {
         "report": found.report,
         "period": found.period,
+        "preview": found.preview,
         "since": found.starts_at.isoformat(),
         "until": found.ends_at.isoformat(),
         "revision": found.revision,

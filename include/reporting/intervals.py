@@ -6,7 +6,7 @@ A week begins on Monday. An interval holds its first instant and not its last; a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -26,12 +26,14 @@ class Interval:
 
     :param first: its first day.
     :param end: the day after its last one.
+    :param so_far: the moment at which it is looked at, where it is not over; None where it is.
     """
 
     period: Period
     first: date
     end: date
     zone: ZoneInfo
+    so_far: datetime | None = None
 
     @property
     def since(self) -> datetime:
@@ -40,8 +42,8 @@ class Interval:
 
     @property
     def until(self) -> datetime:
-        """The first instant after it."""
-        return datetime.combine(self.end, time(), self.zone)
+        """The first instant after it, or after what there is of it so far."""
+        return self.so_far or datetime.combine(self.end, time(), self.zone)
 
     @property
     def last(self) -> date:
@@ -49,7 +51,9 @@ class Interval:
         return self.end - timedelta(days=1)
 
     def __str__(self) -> str:
-        """For people: `Mon 2 Mar 2026`, `week 10 of 2026`, `March 2026`."""
+        """For people: `Mon 2 Mar 2026`, `week 10 of 2026`, `March 2026`; a preview says how far it goes."""
+        if self.so_far:
+            return f"{replace(self, so_far=None)} so far, until {self.so_far.astimezone(self.zone):%a %H:%M}"
         match self.period:
             case Period.DAILY:
                 return f"{self.first:%a} {self.first.day} {self.first:%b %Y}"
@@ -77,3 +81,9 @@ def last_whole(period: Period, moment: datetime, zone: ZoneInfo) -> Interval:
     """Return the last interval that was over at `moment`."""
     begun = containing(period, moment.astimezone(zone).date(), zone)
     return containing(period, begun.first - timedelta(days=1), zone)
+
+
+def begun(period: Period, moment: datetime, zone: ZoneInfo) -> Interval:
+    """Return the interval that `moment` is in, as far as it has come."""
+    today = moment.astimezone(zone).date()
+    return Interval(period, containing(period, today, zone).first, today + timedelta(days=1), zone, so_far=moment)

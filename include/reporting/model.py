@@ -115,6 +115,19 @@ def shown(column: Column, value: Any) -> str:
     return "–" if value is None else _SHOWN[column.kind](value)
 
 
+def typed(column: Column, value: Any) -> Any:
+    """Return a kept value as Python has it: exact numbers as decimals, days as dates."""
+    if value is None:
+        return None
+    match column.kind:
+        case Kind.DAY:
+            return date.fromisoformat(value)
+        case Kind.MONEY | Kind.QUANTITY:
+            return Decimal(value)
+        case _:
+            return value
+
+
 def number(column: Column, value: Any) -> float | None:
     """Return a kept value as a number, for plots and sums of one kind; None where there is none."""
     return None if value is None or column.kind in (Kind.TEXT, Kind.DAY) else float(value)

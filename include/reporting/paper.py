@@ -22,8 +22,9 @@ NAMES = (Kind.TEXT, Kind.DAY)
 
 def pdf(report: Report, edition: Edition, interval: Interval) -> bytes:
     """Return an edition as a PDF document; the same edition gives the same bytes."""
-    page = document(f"{report.title}, {interval}", "Waybill", edition.written_at, landscape=True)
-    write(page, f"{report.title}, {interval}", size=18, style="B")
+    headline = f"{'Preview: ' if edition.preview else ''}{report.title}, {interval}"
+    page = document(headline, "Waybill", edition.written_at, landscape=True)
+    write(page, headline, size=18, style="B")
     write(page, f"{interval.since:%Y-%m-%d %H:%M} to {interval.until:%Y-%m-%d %H:%M} {interval.zone.key}", size=9)
     page.ln(4)
     totals, *others = report.figures

@@ -54,3 +54,7 @@ def test_the_reports_to_make_can_be_chosen(dags: dict[str, Any]) -> None:
     params["reports"] = ["stock"]
     with pytest.raises(ValueError, match="Invalid input"):
         params["reports"] = ["nonsense"]
+
+
+def test_a_preview_is_made_only_when_somebody_asks_for_it(dags: dict[str, Any]) -> None:
+    assert {dag_id: dags[dag_id].params["preview"] for dag_id in DAGS} == dict.fromkeys(DAGS, False)

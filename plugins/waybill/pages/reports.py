@@ -59,5 +59,4 @@ def show_edition(edition_id: int, visitor: Looking, said: str | None = None) -> 
 
 
 def _interval(found: Edition) -> Interval:
-    zone = warehouse().zone
-    return Interval(found.period, found.first_day, found.ends_at.astimezone(zone).date(), zone)
+    return found.interval(warehouse().zone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,8 +20,9 @@ from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.ledger import SENDING_LEASE, Scope, deliver
 from include.integrations.systems import Outcome
 from include.reporting.editions import deliveries
-from include.reporting.going_out import CHAT, MAIL
-from include.reporting.intervals import Period
+from include.reporting.going_out import CHAT, MAIL, WEBHOOK
+from include.reporting.intervals import Period, begun
+from include.stock.warehouse import warehouse
 from tests.support.reports import at, end_deal, interval, lead, make, send, totals
 from tests.support.work import change, rows
 
@@ -173,9 +175,52 @@ def test_a_delivery_that_is_killed_is_repeated_and_told_once(engine: Engine, tmp
     assert {row["state"] for row in rows(engine, "select state from effects")} == {"sent"}
 
 
+def test_a_preview_says_that_it_is_one_and_stands_in_the_way_of_nothing(engine: Engine, tmp_path: Path) -> None:
+    lead(engine, at(2, 9))
+    morning = begun(Period.DAILY, at(2, 10), warehouse().zone)
+    preview = make(engine, "leads", morning, connected=[WEBHOOK])
+    send(engine, tmp_path)
+    assert make(engine, "leads", replace(morning, so_far=at(2, 11))).id == preview.id, "nothing has happened since"
+    send(engine, tmp_path)
+    (message,) = rows(engine, "select text from chat_log")
+    assert message["text"] == "Preview: Leads, Mon 2 Mar 2026 so far, until Mon 10:00"
+    assert {row["system"] for row in rows(engine, "select system from effects")} == {"chat", "mail", "reporting"}
+    assert rows(engine, "select distinct message->'attachments'->0->>'filename' as name from mailbox") == [
+        {"name": "preview-leads-daily-2026-03-02.pdf"}
+    ]
+    about = json.loads((tmp_path / "preview" / "leads" / "daily" / "2026-03-02" / "edition.json").read_text())
+    assert (about["preview"], about["until"]) == (True, "2026-03-02T09:00:00+00:00")
+    assert not (tmp_path / "leads").exists(), "what reads the final files does not find it"
+
+    final = make(engine, "leads")
+    send(engine, tmp_path)
+    assert (final.preview, final.revision, final.digest) == (False, 1, preview.digest), "no revision of the preview"
+    assert rows(engine, "select text from chat_log order by id")[1]["text"] == "Leads, Mon 2 Mar 2026"
+    assert json.loads((tmp_path / "leads" / "daily" / "2026-03-02" / "edition.json").read_text())["preview"] is False
+
+
+def test_the_final_edition_takes_a_preview_back_and_not_the_other_way(engine: Engine) -> None:
+    morning = begun(Period.DAILY, at(2, 10), warehouse().zone)
+    lead(engine, at(2, 9))
+    preview = make(engine, "leads", morning)
+    lead(engine, at(2, 11))
+    final = make(engine, "leads")
+    lead(engine, at(2, 9, 30))
+    late = make(engine, "leads", morning)
+    with engine.connect() as connection:
+        for edition, state in ((preview, "dead"), (final, "pending"), (late, "pending")):
+            assert {each.state for each in deliveries(connection, edition.effects).values()} == {state}
+    assert [totals(edition)["leads"] for edition in (preview, final, late)] == [1, 2, 2]
+
+
 def test_an_edition_is_neither_changed_nor_deleted(engine: Engine) -> None:
     make(engine, "leads")
-    for statement in ("update report_editions set digest = repeat('0', 64)", "delete from report_editions"):
+    make(engine, "leads", begun(Period.DAILY, at(2, 10), warehouse().zone))
+    for statement in (
+        "update report_editions set digest = repeat('0', 64)",
+        "update report_editions set preview = false",
+        "delete from report_editions",
+    ):
         with pytest.raises(DBAPIError, match="edition"):
             change(engine, statement)
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from include.reporting.intervals import Period, containing, last_whole
+from include.reporting.intervals import Period, begun, containing, last_whole
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -41,3 +41,17 @@ def test_a_year_ends_within_a_week_and_in_december() -> None:
 def test_a_day_on_which_the_clocks_change_has_an_hour_less_or_more(day: date, hours: int) -> None:
     found = containing(Period.DAILY, day, BERLIN)
     assert (found.until.timestamp() - found.since.timestamp()) / 3600 == hours
+
+
+@pytest.mark.parametrize(
+    ("period", "first", "told"),
+    [
+        (Period.DAILY, date(2026, 3, 4), "Wed 4 Mar 2026 so far, until Wed 14:30"),
+        (Period.WEEKLY, date(2026, 3, 2), "week 10 of 2026 so far, until Wed 14:30"),
+        (Period.MONTHLY, date(2026, 3, 1), "March 2026 so far, until Wed 14:30"),
+    ],
+)
+def test_what_is_not_over_goes_as_far_as_the_moment_and_says_so(period: Period, first: date, told: str) -> None:
+    moment = datetime(2026, 3, 4, 13, 30, tzinfo=UTC)
+    found = begun(period, moment, BERLIN)
+    assert (found.first, found.end, found.until, str(found)) == (first, date(2026, 3, 5), moment, told)
