@@ -29,6 +29,7 @@ with workflow_dag(
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 7 * * *", timezone="UTC"), assets=[looked_again]),
     purpose=__doc__,
     deadline_after=timedelta(hours=1),
+    heals_by_run=False,  # its conclusion says so
 ):
 
     @task(on_failure_callback=on_canary_failure)

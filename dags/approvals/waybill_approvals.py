@@ -19,20 +19,27 @@ with workflow_dag(
     schedule=timedelta(minutes=1),
     purpose=__doc__,
     deadline_after=timedelta(minutes=10),
+    heals_by_run=False,  # each task says so itself: a callback of each minute's run costs more than the run
 ):
 
     @task
     def send_messages() -> dict[str, int]:
         """Deliver the approvals' messages that are due."""
         from waybill import approvals  # noqa: PLC0415 - parsed often, run once a minute
+        from waybill.alert_delivery import works  # noqa: PLC0415
 
-        return approvals.send_messages()
+        sent = approvals.send_messages()
+        works("approvals", "send_messages")
+        return sent
 
     @task(trigger_rule="all_done")
     def look_after_rounds() -> dict[str, int]:
         """Wake runs that were left behind."""
         from waybill import approvals  # noqa: PLC0415
+        from waybill.alert_delivery import works  # noqa: PLC0415
 
-        return approvals.look_after()
+        looked_after = approvals.look_after()
+        works("approvals", "look_after_rounds", last=True)
+        return looked_after
 
     send_messages() >> look_after_rounds()

@@ -36,7 +36,7 @@ def look_and_publish(alerts: Alerts | None = None, airflow: Account | None = Non
     try:
         looked = look(alerts) + watch_backlogs(alerts) + watch(alerts, airflow or account(), missing=lacking())
         levels = watch_service_levels(alerts)
-        _works(alerts, "look_for_trouble")
+        works(WORKFLOW, "look_for_trouble", alerts)
     finally:  # what was found before is told, even if one of them fails
         again = alerts.speak_again()
         written = alerts.publish()
@@ -53,7 +53,7 @@ def tell_by_chat(target: Engine | None = None, chat: Provider | None = None) -> 
     """Deliver the alerts that are due; returns counts. Messages that the chat did not take do not fail the task."""
     target = target or engine()
     delivered = _deliver(target, chat or _provider("chat"), "chat")
-    _works(Alerts(target), "tell_by_chat")
+    works(WORKFLOW, "tell_by_chat", Alerts(target))
     return delivered
 
 
@@ -63,7 +63,7 @@ def tell_by_mail(target: Engine | None = None, mail: Provider | None = None) -> 
     alerts = Alerts(target)
     written = alerts.second_route()
     delivered = _deliver(target, mail or _provider("mail"), "mail")
-    _works(alerts, "tell_by_mail")
+    works(WORKFLOW, "tell_by_mail", alerts, last=True)
     return {"written": written, **delivered}
 
 
@@ -71,7 +71,7 @@ def tell_outside(target: Engine | None = None) -> dict[str, str]:
     """Tell the monitor outside that the alerts are well, where there is one; returns what came of it."""
     target = target or engine()
     told = outside.tell(target)
-    _works(Alerts(target), "tell_outside")
+    works(WORKFLOW, "tell_outside", Alerts(target))
     return {"outside": told}
 
 
@@ -88,11 +88,15 @@ def canary_concluded(run_id: str) -> dict[str, bool]:
     return {"arrived": arrived}
 
 
-def _works(alerts: Alerts, step: str) -> None:
-    """The alerts have no cases that would show when they heal, so each task says so itself."""
-    alerts.recover(resolution="it works again", kinds=(Kind.TASK_FAILED,), workflow=WORKFLOW, step=step)
-    if step == "tell_by_mail" and not alerts.is_open(Kind.TASK_FAILED, WORKFLOW):
-        alerts.recover(resolution="it works again", kinds=(Kind.RUN_FAILED, Kind.DEADLINE_MISSED), workflow=WORKFLOW)
+def works(workflow: str, step: str, alerts: Alerts | None = None, *, last: bool = False) -> None:
+    """Resolve what a task was blamed for; where no cases show when it heals, and a callback a minute would cost much.
+
+    :param last: whether the run is as good as over, so that it is not blamed any more either.
+    """
+    alerts = alerts or Alerts(engine())
+    alerts.recover(resolution="it works again", kinds=(Kind.TASK_FAILED,), workflow=workflow, step=step)
+    if last and not alerts.is_open(Kind.TASK_FAILED, workflow):
+        alerts.recover(resolution="it works again", kinds=(Kind.RUN_FAILED, Kind.DEADLINE_MISSED), workflow=workflow)
 
 
 def _send_metrics(alerts: Alerts) -> None:

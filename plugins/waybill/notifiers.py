@@ -18,7 +18,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert
 from include.contracts.registry import contract
 from include.data.database import engine
 from include.monitoring.alerts.messages import Kind
-from include.monitoring.alerts.raising import Alerts, Trouble, describe, workflow_of
+from include.monitoring.alerts.raising import Alerts, Trouble, describe, explain, workflow_of
 from include.monitoring.watching import canary
 from waybill.deadlines import RunMade
 
@@ -122,6 +122,7 @@ def task_failed(context: Mapping[str, Any]) -> Trouble:
             "map_index": map_index,
             "try_number": try_number,
             "where": where,
+            **explain(context.get("exception")),
         },
     )
 

@@ -21,7 +21,7 @@ from include.data.database import engine
 from include.environment import base_url, current
 from include.monitoring.alerts.raising import Alerts
 from include.monitoring.watching.airflow import Account
-from include.monitoring.watching.watch import ACCOUNT, watch_the_look
+from include.monitoring.watching.watch import ACCOUNT, silent_after, watch_the_look
 
 NEEDED = ("waybill_chat", "waybill_mail", ACCOUNT)
 """Connections without which alerts of a production die silently; what is built in is read by nobody there."""
@@ -52,10 +52,10 @@ def account() -> Account:
 class WatchdogTrigger(BaseEventTrigger):
     """Tells that nobody looks for trouble any more, and fires when somebody looks again.
 
-    :param every: seconds between two looks at the look.
+    :param every: seconds between two looks at the look; None: a fifth of the time after which the look is silent.
     """
 
-    def __init__(self, every: float = 60.0) -> None:
+    def __init__(self, every: float | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.every = every
 
@@ -66,6 +66,7 @@ class WatchdogTrigger(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch for ever; what goes wrong is logged, and the look notices a watchdog that gives no sign."""
         since, silent = datetime.now(UTC), False
+        every = self.every or silent_after().total_seconds() / 5
         while True:
             was = silent
             try:
@@ -74,7 +75,7 @@ class WatchdogTrigger(BaseEventTrigger):
                 self.log.error("the watchdog could not watch: %s", type(error).__name__)
             if was and not silent:
                 yield TriggerEvent({"silence": "over"})  # type: ignore[no-untyped-call]
-            await asyncio.sleep(self.every)
+            await asyncio.sleep(every)
 
 
 def stand_in(since: datetime) -> bool:

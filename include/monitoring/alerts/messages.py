@@ -145,7 +145,7 @@ def render(alert: Alert, numbers: Numbers, names: Names, links: Links) -> Messag
     wording = _WORDINGS.get(alert.kind, _something)(alert, numbers, names)
     resolved = alert.state == "resolved"
     mark, headline = ("✅", f"Recovered: {wording.headline}") if resolved else ("🔴", wording.headline)
-    heals = f"Yes, it did: {alert.resolution}." if resolved else wording.heals
+    heals = f"It is over: {alert.resolution}." if resolved else wording.heals
     do = "Nothing more." if resolved else wording.do
     parts = [("What broke", wording.broke), ("Touches", wording.touches), ("Heals by itself", heals), ("Do", do)]
     addresses = [("Run", links.run(alert)), ("Cases", links.cases(alert)), ("Runbook", links.runbook(alert))]
@@ -236,10 +236,12 @@ def _task_failed(alert: Alert, numbers: Numbers, names: Names) -> Wording:
     after = f" after {tries} tries" if tries > 1 else ""
     place = f" at {facts['where']}" if facts.get("where") else ""
     error = alert.cause or "no error was reported; its process was probably killed"
+    more = f" And {facts['more_reasons']} more." if facts.get("more_reasons") else ""
+    said = "".join(f" {reason}" for reason in facts.get("reasons", ()))
     return Wording(
         f"{names.workflow}: {step_in_words(names.step)} failed",
-        f"The task {facts.get('task_id')} of {facts.get('dag_id')} failed{after}: {error}{place}.",
-        _held(numbers, names.workflow),
+        f"The task {facts.get('task_id')} of {facts.get('dag_id')} failed{after}: {error}{place}.{said}{more}",
+        facts.get("touches") or _held(numbers, names.workflow),
         _COMES_BACK if numbers.cases else "The next run tries again; this run stays failed.",
         "Read the task's log. When the cause is mended, clear the task: what was sent already is not sent again.",
     )

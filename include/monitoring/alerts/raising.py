@@ -20,7 +20,17 @@ from include.contracts.registry import contract, contract_of_dag, load_teams
 from include.environment import base_url, current
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
-from include.monitoring.alerts.messages import Alert, Kind, Links, Message, Names, Numbers, recovery, render
+from include.monitoring.alerts.messages import (
+    MOST_REASONS,
+    Alert,
+    Kind,
+    Links,
+    Message,
+    Names,
+    Numbers,
+    recovery,
+    render,
+)
 from include.monitoring.alerts.quiet import hush, maintained_until, quiet_in_maintenance, system_of
 from include.monitoring.alerts.touched import touched
 
@@ -121,6 +131,32 @@ def describe(error: object) -> tuple[str, str]:
         if path.is_relative_to(REPOSITORY) and ".venv" not in path.parts:
             where = f"{path.relative_to(REPOSITORY)}:{frame.lineno}"
     return type(error).__name__[:LONGEST_CAUSE], where
+
+
+class Explained(Exception):
+    """An error that is worded for people and without personal data, so that the alert about it says the same.
+
+    :param reasons: what is wrong, each a whole sentence.
+    :param touches: whom it touches, where that is nobody's case.
+    """
+
+    def __init__(self, message: str = "", *, reasons: Sequence[str] = (), touches: str = "") -> None:
+        super().__init__(message)
+        self.reasons = tuple(reasons)
+        self.touches = touches
+
+
+def explain(error: object) -> dict[str, Any]:
+    """Return what an error says for people, as facts of an alert; of any other error nothing.
+
+    They are there even when they are empty: those of an earlier failure do not hold for this one.
+    """
+    reasons = error.reasons if isinstance(error, Explained) else ()
+    return {
+        "reasons": list(reasons[:MOST_REASONS]),
+        "more_reasons": max(0, len(reasons) - MOST_REASONS),
+        "touches": error.touches if isinstance(error, Explained) else "",
+    }
 
 
 class Alerts:

@@ -35,7 +35,7 @@ _CASES = """
 _EFFECTS = """
     select e.system as name, count(*)::integer as waiting, min(e.available_at) as oldest,
            exists (select from effects s where s.system = e.system and s.state = 'sent'
-                                           and s.sent_at > now() - :stuck_after) as moves
+                                           and s.sent_at > now() - :stuck_after and s.step <> :alerts) as moves
     from effects e where e.state in ('pending', 'failed') and e.available_at <= now() and e.step <> :alerts
     group by e.system"""
 _GROWN = """

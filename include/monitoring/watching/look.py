@@ -15,6 +15,7 @@ from include.integrations.ledger import WITHDRAWN
 from include.integrations.steps import SYSTEM_AWAY
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import STEP, Alerts, Trouble
+from include.monitoring.alerts.wording import effects_in_words
 
 DOWN_AFTER_ATTEMPTS = 3
 DOWN_AFTER = timedelta(minutes=2)
@@ -169,14 +170,7 @@ def _healed(alerts: Alerts) -> int:
                    select from alert_subjects s join cases c on c.id = s.subject_id
                    where s.alert_id = a.id and s.what = 'case' and c.state = 'quarantined')""",
         )
-        tried_again = _ids(
-            connection,
-            """kind = 'effects_dead' and not exists (
-                   select from alert_subjects s join effects e on e.id = s.subject_id
-                   where s.alert_id = a.id and s.what = 'effect' and e.state = 'dead'
-                     and not starts_with(e.error, :withdrawn))""",
-            {"withdrawn": WITHDRAWN},
-        )
+        handled = _handled(connection)
         back = _ids(
             connection,
             """kind = 'system_down' and (
@@ -207,12 +201,33 @@ def _healed(alerts: Alerts) -> int:
         alerts.recover(resolution=resolution, kinds=kinds, ids=ids)
         for ids, kinds, resolution in (
             (dealt_with, (Kind.CASES_QUARANTINED,), "every case was released or discarded"),
-            (tried_again, (Kind.EFFECTS_DEAD,), "the effects were tried again"),
+            *((ids, (Kind.EFFECTS_DEAD,), ending) for ending, ids in handled.items()),
             (back, (Kind.SYSTEM_DOWN,), "the system takes effects again"),
             (passed, RUN_KINDS, "later cases passed the same place"),
         )
         if ids
     )
+
+
+def _handled(connection: Connection) -> dict[str, list[int]]:
+    """Return the alerts about effects of which none is given up any more, by what became of these."""
+    found = connection.execute(
+        text("""
+            select a.id, count(*) filter (where e.state <> 'dead' and e.answer->'by_hand' is null),
+                   count(*) filter (where e.answer->'by_hand' is not null), count(*) filter (where e.state = 'dead')
+            from alerts a left join alert_subjects s on s.alert_id = a.id and s.what = 'effect'
+                 left join effects e on e.id = s.subject_id
+            where a.state = 'open' and a.kind = 'effects_dead'
+            group by a.id
+            having not coalesce(bool_or(e.state = 'dead' and not starts_with(e.error, :withdrawn)), false)"""),
+        {"withdrawn": WITHDRAWN},
+    )
+    endings: dict[str, list[int]] = {}
+    for alert_id, *numbers in found:
+        parts = zip(numbers, ("tried again", "done by hand", "withdrawn for good"), strict=True)
+        ending = ", ".join(f"{effects_in_words(number)} {what}" for number, what in parts if number)
+        endings.setdefault(ending or "nothing of it is left", []).append(alert_id)
+    return endings
 
 
 def _ids(connection: Connection, condition: str, values: dict[str, object] | None = None) -> list[int]:

@@ -6,6 +6,7 @@ are dead, the monitor outside hears nothing more.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -20,9 +21,9 @@ from include.monitoring.watching.look import Looked
 
 SILENT_AFTER = timedelta(minutes=2)
 """A part of Airflow that was not healthy for so long is silent; Airflow's own heartbeats are seconds apart."""
-LOOK_SILENT_AFTER = timedelta(minutes=5)
-WATCHDOG_SILENT_AFTER = timedelta(minutes=5)
-"""It looks every minute, and starts with the triggerer."""
+SILENT_VARIABLE = "WAYBILL_SILENT_AFTER"
+USUAL_SILENT_AFTER, SHORTEST_SILENT_AFTER = 300, 75
+"""Seconds; the look comes every minute, and takes some seconds."""
 OVERDUE_AFTER = timedelta(minutes=15)
 """Time that the scheduler may take to make a run that is due, and that a start may take to read all DAG files."""
 CANARY_AFTER = timedelta(hours=26)
@@ -37,20 +38,31 @@ LOOK_NEEDS = ("scheduler", API_SERVER, "metadatabase")
 """Parts without which no task can look."""
 
 
+def silent_after() -> timedelta:
+    """Return for how long the look, or the watchdog, gives no sign until it is silent: `WAYBILL_SILENT_AFTER`.
+
+    :raises ValueError: when the setting is no number of seconds, or too small.
+    """
+    said = os.environ.get(SILENT_VARIABLE) or str(USUAL_SILENT_AFTER)
+    if not said.isdecimal() or int(said) < SHORTEST_SILENT_AFTER:
+        raise ValueError(f"{SILENT_VARIABLE} is {said!r}; write seconds, {SHORTEST_SILENT_AFTER} or more")
+    return timedelta(seconds=int(said))
+
+
 def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = ()) -> Looked:
     """Look from the DAG of the alerts: raise alerts for what is silent, unreadable or overdue, and resolve the rest.
 
     :param missing: connections that this environment cannot do without, and has not got.
     """
     with alerts.engine.begin() as connection:
-        signs.resume(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY, signs.BEGAN), after=LOOK_SILENT_AFTER)
+        signs.resume(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY, signs.BEGAN), after=silent_after())
         signs.expected(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY, signs.BEGAN))
         signs.seen(connection, [signs.LOOK])
     found = ask(account, overdue_since=datetime.now(UTC) - OVERDUE_AFTER)
     with alerts.engine.begin() as connection:
         signs.seen(connection, found.alive)
         silent = signs.silent(connection, WATCHED, SILENT_AFTER)
-        silent |= signs.silent(connection, [signs.WATCHDOG], WATCHDOG_SILENT_AFTER)
+        silent |= signs.silent(connection, [signs.WATCHDOG], silent_after())
         settled = bool(signs.silent(connection, [signs.BEGAN], OVERDUE_AFTER))
         canary = signs.silent(connection, [signs.CANARY], CANARY_AFTER)
     lacking = sorted({*missing, *([ACCOUNT] if found.refused else [])})
@@ -75,8 +87,8 @@ def watch_the_look(alerts: Alerts, account: Account, *, since: datetime) -> bool
     with alerts.engine.begin() as connection:
         signs.expected(connection, [*LOOK_NEEDS, signs.LOOK])
         signs.seen(connection, {*found.alive, signs.WATCHDOG})
-        look = signs.silent(connection, [signs.LOOK], LOOK_SILENT_AFTER, watched_since=since)
-        causes = signs.silent(connection, LOOK_NEEDS, SILENT_AFTER, watched_since=since)
+        look = signs.silent(connection, [signs.LOOK], silent_after(), watched_since=since)
+        causes = signs.silent(connection, LOOK_NEEDS, SILENT_AFTER)
     if look:
         _raise(alerts, [_silent(*one) for one in (causes or look).items()])
     return bool(look)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.watching import signs
-from include.monitoring.watching.watch import LOOK_SILENT_AFTER
+from include.monitoring.watching.watch import silent_after
 
 ILLNESSES = (Kind.AIRFLOW_SILENT, Kind.CONNECTION_MISSING, Kind.CANARY_MISSING)
 """Open alerts of these kinds say that alerts may not arrive."""
@@ -25,7 +25,7 @@ def unwell(connection: Connection, *, since: datetime | None = None) -> list[str
     :param since: when Waybill was started, if it was lately; nobody could look before.
     """
     found = []
-    look = signs.silent(connection, [signs.LOOK], LOOK_SILENT_AFTER, watched_since=since)
+    look = signs.silent(connection, [signs.LOOK], silent_after(), watched_since=since)
     if look:
         found.append(f"Nobody has looked for trouble since {look[signs.LOOK]:%Y-%m-%d %H:%M} UTC.")
     open_now = connection.execute(

@@ -209,7 +209,7 @@ def test_the_watchdog_tells_of_silence_by_itself_and_fires_when_it_is_over(
             from include.monitoring.watching import watch
             from waybill.watching import WatchdogTrigger
 
-            watch.LOOK_SILENT_AFTER = timedelta(seconds=1)
+            watch.silent_after = lambda: timedelta(seconds=1)
 
             async def back():
                 await asyncio.sleep(5)
