@@ -96,7 +96,7 @@ def workflow_dag(
 
     :param purpose: the DAG file's docstring, shown in the UI above the contract.
     :param deadline_after: how long after it was queued a run may take before its owner is told.
-    :param heals_by_run: whether a good run shows that trouble is over; by default where a person triggers.
+    :param heals_by_run: whether a good run shows that trouble is over; by default where no cases pass.
     """
     declared = contract(workflow)
     return DAG(
@@ -112,8 +112,10 @@ def workflow_dag(
         doc_md=dag_documentation(declared, purpose),
         deadline=deadline(workflow, deadline_after),
         on_failure_callback=[put_back_cases, on_run_failure],
-        # Where cases pass the steps, they show that trouble is over; where a person triggers, only the run does.
-        on_success_callback=on_run_success if (schedule is None if heals_by_run is None else heals_by_run) else None,
+        # Where cases pass the steps, they show that trouble is over; in a plan or a form, only the run does.
+        on_success_callback=on_run_success
+        if (not isinstance(schedule, list) if heals_by_run is None else heals_by_run)
+        else None,
     )
 
 
@@ -139,6 +141,7 @@ def reprocess_dag(dag_id: str, workflow: str, *, purpose: str, finished_too: boo
         purpose=purpose,
         deadline_after=timedelta(hours=2),
         params=offered if finished_too else None,
+        heals_by_run=False,
     )
 
 
@@ -176,7 +179,6 @@ def reports_dag(dag_id: str, period: Period, *, cron: str, purpose: str) -> DAG:
         purpose=purpose,
         params={"reports": chosen},
         deadline_after=timedelta(hours=2),
-        heals_by_run=True,
     ) as dag:
         before = f"{{{{ {UNTIL}.isoformat() }}}}"
         made = [
