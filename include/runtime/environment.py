@@ -245,6 +245,8 @@ def _airflow_settings(home: Home, airflow_url: str, passwords: Path) -> dict[str
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         # The first reading of a file on a busy laptop, in s.
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+        # What people type into forms and answers stays out of Airflow's audit log, which nobody can erase from.
+        "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "conf,params_input",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{home.url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
             [f"{USER}:admin", f"{VIEWER}:viewer", f"{WATCHER}:viewer", *(f"{account}:user" for account in _accounts())]

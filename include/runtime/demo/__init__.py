@@ -1,4 +1,4 @@
-"""The demo: sample work goes in as signed webhooks, people decide, and tables show what became of each piece.
+"""The demo: sample work goes in as signed webhooks, people decide, and tables and reports show what became of it.
 
 It sends as any sender would, over HTTP, answers as people do, over Airflow's API, and only reads the database.
 """
@@ -18,15 +18,17 @@ from include.runtime.demo import books
 from include.runtime.demo.inventory import print_inventory, show_inventory
 from include.runtime.demo.leads import show_leads
 from include.runtime.demo.purchases import show_purchases, standing
+from include.runtime.demo.reports import ask_for_reports, follow_reports, print_reports
 from include.runtime.demo.stage import Stage
+from include.runtime.demo.tour import print_tour
 from include.runtime.environment import Home
 
 
 def demo(home: Home, console: Console, *, leads: int, seconds: float) -> bool:
-    """Play the sample leads, purchases and stock, each part for at most `seconds`; print the books.
+    """Play the sample leads, purchases and stock, each part for at most `seconds`; print the books, reports and pages.
 
     :param leads: how many.
-    :returns: whether books and stock balance, and all came to rest in time.
+    :returns: whether books and stock balance, all came to rest in time, and the reports went out.
     :raises RuntimeProblem: when the intake refuses a sample.
     """
     settings = local.settings(home)
@@ -37,10 +39,15 @@ def demo(home: Home, console: Console, *, leads: int, seconds: float) -> bool:
         of_leads, settled = show_leads(stage, leads)
         of_purchases, bought = show_purchases(stage)
         of_stock, stored = show_inventory(stage)
+        run = ask_for_reports(stage)
         _tell_the_owners(stage)
+        told = follow_reports(stage, run)
         _print_purchases(stage, of_purchases)
         balanced = print_inventory(stage, of_stock)
-        return _print_books(stage, of_leads, since) and balanced and settled and bought and stored
+        balanced &= _print_books(stage, of_leads, since)
+        print_reports(stage, since)
+        print_tour(stage)
+        return balanced and settled and bought and stored and told
     finally:
         engine.dispose()
 
