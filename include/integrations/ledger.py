@@ -50,6 +50,13 @@ LONGEST_ERROR = 2_000
 """Characters kept of an error; some systems answer with whole pages."""
 
 
+# The answer to a dead effect is empty, and not lacking: whoever builds on it need not wait.
+_WITH_ANSWER = """payload || coalesce((
+                    select jsonb_build_object('posted', coalesce(a.answer, '{"dead": true}')) from effects a
+                    where a.key = effects.payload ->> 'reply_to' and a.state in ('sent', 'dead')), '{}')"""
+"""The SQL of a payload; one that replies to another effect (`reply_to`, its key) gets its answer as `posted`."""
+
+
 @dataclass(frozen=True)
 class Scope:
     """Which effects a delivery is about: those of some cases at one step, or all that are due.
@@ -213,7 +220,7 @@ def _claim(
                 update effects
                 set state = 'sending', attempts = attempts + 1, lease_until = now() + :lease, error = null
                 from due where effects.id = due.id
-                returning effects.id, key, operation, target, payload, attempts, mode"""),
+                returning effects.id, key, operation, target, {_WITH_ANSWER}, attempts, mode"""),
             {
                 "system": system,
                 "operation": operation,

@@ -1,26 +1,32 @@
-"""Slack as the `chat` role: by the Web API (posts and edits), or by an incoming webhook (posts only).
+"""Slack as the `chat` role: by the Web API (posts, edits, pictures), or by an incoming webhook (posts only).
 
-Posts at least once: Slack has no idempotency key, and an alert told twice is better than one that is lost.
-It chooses no connection and words no message.
+Posts at least once: Slack has no idempotency key, and an alert told twice is better than one that is lost. A picture
+goes at most once: its message says the same. It chooses no connection and words no message.
 """
 
 from __future__ import annotations
 
+import base64
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from slack_sdk import WebClient, WebhookClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from include.integrations.http.secrets import mask
+from include.integrations.ledger import WITHDRAWN
 from include.integrations.systems import Failed, Operation, Outcome, PendingEffect, Sent, Settle, Unknown
 
 TIMEOUT = 10
 """Seconds for one call. A batch stops at its first time-out, so it stays inside the ledger's lease."""
+LONGEST_APPLY = 60.0
+"""Seconds after which nothing further of a batch is begun; a picture takes three calls."""
 DEFAULT_RETRY_AFTER = 30.0
 """Seconds to wait after a 429 that does not say how long."""
 MISCONFIGURED_RETRY_AFTER = 60.0
@@ -41,10 +47,19 @@ OF_ONE_CHANNEL = frozenset(
 """Errors that say nothing about the messages to others."""
 CANNOT_EDIT = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 TRANSIENT = frozenset({"internal_error", "fatal_error", "request_timeout", "service_unavailable", "rollup_error"})
+HALF_DONE = frozenset({"internal_error", "fatal_error", "no error code"})
+"""Errors after which, as Slack says, some of it may have been done."""
+
+NO_PICTURES = frozenset({"missing_scope", "file_uploads_disabled"})
+"""Errors by which a workspace says that it wants no pictures; nobody is alerted about that."""
+REFUSED_PICTURE = frozenset({"file_type_not_allowed", "file_upload_size_restricted", "storage_limit_reached"})
+NOT_A_MEMBER = frozenset({"not_in_channel", "channel_not_found", "invalid_channel"})
+"""What Slack says of a channel that the app may write to, but is not in: files need a member."""
 
 OPERATIONS: Mapping[str, Operation] = {
     "post_message": Operation("post_message", Settle.RESEND, compensation="update_message"),
     "update_message": Operation("update_message", Settle.RESEND),
+    "post_picture": Operation("post_picture", Settle.ASSUME_SENT),
 }
 
 
@@ -66,7 +81,11 @@ class _Slack:
     def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
         """Post or edit the messages, in order; after a 429 or without an answer the rest is left for later."""
         outcomes: list[Outcome] = []
+        begun = time.monotonic()
         for effect in effects:
+            if time.monotonic() - begun > LONGEST_APPLY:
+                late = Failed("not tried: what was before it took too long", retry_after=0)
+                return outcomes + [late] * (len(effects) - len(outcomes))
             outcome, goes_on = self._guarded(operation, effect)
             outcomes.append(outcome)
             if not goes_on:
@@ -128,7 +147,7 @@ class CannotOpen(RuntimeError):
 
 
 class SlackApi(_Slack):
-    """Slack's Web API with a bot token: chat.postMessage, and chat.update in place.
+    """Slack's Web API with a bot token: chat.postMessage, chat.update in place, and pictures in a message's thread.
 
     :param client: made with `retry_handlers=[]`, for the ledger retries, and with `quiet_logger()`.
     """
@@ -151,6 +170,8 @@ class SlackApi(_Slack):
 
     def _send(self, operation: str, effect: PendingEffect) -> Outcome:
         payload, posted = effect.payload, effect.payload.get("posted") or {}
+        if operation == "post_picture":
+            return self._show(payload, posted)
         if operation == "update_message":
             if not posted.get("ts") or not posted.get("channel"):
                 return Sent({"skipped": "the message was not posted by this connection"})
@@ -164,6 +185,72 @@ class SlackApi(_Slack):
             ),
             payload,
         )
+
+    def _show(self, payload: Mapping[str, Any], posted: Mapping[str, Any]) -> Outcome:
+        """Upload a picture, and share it as a reply to its message (docs.slack.dev: files.completeUploadExternal).
+
+        Nobody sees anything before the last call, so without an answer to an earlier one it may be begun again; an
+        upload that is never completed is nothing. The message's answer has the channel's ID, which files need.
+        """
+        if not posted:
+            return Failed("its message is not posted yet")
+        if not posted.get("ts") or not posted.get("channel"):
+            return Sent({"skipped": "the message was not posted by this connection"})
+        file = self._uploaded(payload["filename"], base64.b64decode(payload["picture"]))
+        if isinstance(file, Failed):
+            return file
+        try:
+            self._client.files_completeUploadExternal(
+                files=[{"id": file, "title": payload["text"], "highlight_type": "png"}],
+                channel_id=posted["channel"],
+                thread_ts=posted["ts"],
+            )
+        except SlackApiError as error:
+            if _code(error) in HALF_DONE or _status(error)[0] >= 500:
+                return Unknown(self._clean(f"Slack answered {_code(error)}: the picture may be there"))
+            return self._not_shown(error)
+        return Sent({"channel": posted["channel"], "ts": posted["ts"], "file": file})
+
+    def _uploaded(self, filename: str, content: bytes) -> str | Failed:
+        """Upload a file that nobody sees yet, and return its id."""
+        try:
+            place = self._client.files_getUploadURLExternal(filename=filename, length=len(content))
+            self._upload(str(place["upload_url"]), content)
+        except SlackApiError as error:
+            return self._not_shown(error)
+        except (HTTPException, OSError) as error:
+            why = error.reason if isinstance(error, URLError) and not isinstance(error, HTTPError) else error
+            return Failed(f"Slack did not take the picture: {type(why).__name__}", retry_after=DEFAULT_RETRY_AFTER)
+        return str(place["file_id"])
+
+    def _not_shown(self, error: SlackApiError) -> Failed:
+        """Map a refusal of a picture to what the ledger does next; its message is there already."""
+        code, response = _code(error), error.response
+        if code in NO_PICTURES:
+            needed = (response.get("needed") if hasattr(response, "get") else None) or "files:write"
+            why = f"lacks the scope {needed}: add it to the Slack app and install the app again, or leave it so"
+            if code == "file_uploads_disabled":
+                why = "may not upload files: the workspace has turned that off"
+            return Failed(f"{WITHDRAWN}no picture, for Waybill {why}", permanent=True)
+        if code in NOT_A_MEMBER:
+            return Failed(
+                f"Slack refused the picture: {code}. Invite the app to the channel (/invite), then retry",
+                permanent=True,
+            )
+        if code in REFUSED_PICTURE:
+            return Failed(f"Slack refused the picture: {code}", permanent=True)
+        return self._answered(*_status(error), code)
+
+    def _upload(self, address: str, content: bytes) -> None:
+        """Post bytes to an address that Slack gave out; whoever knows it may write there, so it is not repeated.
+
+        :raises OSError: when they are not taken.
+        """
+        client = self._client
+        proxy = ProxyHandler({"http": client.proxy, "https": client.proxy} if client.proxy else None)
+        request = Request(address, content, {"Content-Type": "application/octet-stream"}, method="POST")  # noqa: S310 - Slack's own answer
+        with build_opener(proxy, HTTPSHandler(context=client.ssl)).open(request, timeout=client.timeout):
+            pass  # what is not taken is an HTTPError
 
     def _call(self, method: Callable[..., Any], payload: Mapping[str, Any]) -> Outcome:
         content = {"text": payload["text"], "blocks": payload.get("blocks") or None}
@@ -199,6 +286,8 @@ class SlackWebhook(_Slack):
         self._secrets = (client.url, parts.path, *tokens)
 
     def _send(self, operation: str, effect: PendingEffect) -> Outcome:
+        if operation == "post_picture":
+            return Sent({"skipped": "an incoming webhook takes no pictures"})
         if operation == "update_message" and not effect.payload.get("milestone"):
             return Sent({"skipped": "an incoming webhook cannot edit a message"})
         outcome = self._post(effect.payload["text"], effect.payload.get("blocks"))

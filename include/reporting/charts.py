@@ -10,7 +10,7 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-from include.reporting.model import Figure, Kind, numbers
+from include.reporting.model import Figure, Kind, Report, Tables, numbers
 
 MOST_BARS = 15
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -53,9 +53,18 @@ def chart(figure: Figure, rows: Sequence[Sequence[Any]]) -> alt.Chart | None:
 
 
 def png(drawn: alt.Chart) -> bytes:
-    """Return a chart as a picture for paper."""
+    """Return a chart as a picture, for paper and for the chat; the same chart gives the same bytes."""
     picture: bytes = vl_convert.vegalite_to_png(drawn.configure_view(stroke=None).to_dict(), scale=2)
     return picture
+
+
+def first(report: Report, tables: Tables) -> tuple[str, bytes] | None:
+    """Return the first chart of a report that has something to show: its title, and the picture; None without one."""
+    for figure in report.figures:
+        drawn = chart(figure, tables[figure.name])
+        if drawn is not None:
+            return figure.title, png(drawn.properties(title=figure.title, background="white", padding=12))
+    return None
 
 
 def blocks(figure: Figure, rows: Sequence[Sequence[Any]]) -> str:

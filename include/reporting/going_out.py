@@ -41,8 +41,7 @@ def plan(edition: Edition, interval: Interval, connected: Collection[str] = ()) 
     to: Readers = readers()[edition.report]
     place = edition.place
     same = f"{place}/{edition.digest[:KEY_DIGITS]}"
-    effects = [_effect(CHAT, "post_message", same, team.id, _message(report, edition, interval, team.notices))
-               for team in to.chat]  # fmt: skip
+    effects = _digests(report, edition, interval, same) if to.chat else []
     if to.mail:
         mail = _mail(report, edition, interval)
         effects += [_effect(MAIL, "send_mail", same, team.id, {**mail, "to": team.email}) for team in to.mail]
@@ -92,8 +91,30 @@ def _lines(report: Report, edition: Edition) -> list[tuple[str, str]]:
     ]
 
 
+def _digests(report: Report, edition: Edition, interval: Interval, place: str) -> list[Effect]:
+    """For each team a message, and the first plot as a reply to it: two effects, so that one needs not the other."""
+    from include.reporting.charts import first  # noqa: PLC0415 - plots are heavy, and most who import this draw none
+
+    effects = []
+    drawn = first(report, edition.tables)
+    for team in readers()[report.name].chat:
+        message = _effect(CHAT, "post_message", place, team.id, _message(report, edition, interval, team.notices))
+        effects.append(message)
+        if drawn:
+            title, picture = drawn
+            shown_there = {
+                "channel": team.notices,
+                "text": f"{_headline(report, edition, interval)}: {title}",
+                "filename": f"{edition.place.replace('/', '-')}.png",
+                "picture": base64.b64encode(picture).decode(),
+                "reply_to": message.key,
+            }
+            effects.append(_effect(CHAT, "post_picture", place, f"{team.id}/plot", shown_there))
+    return effects
+
+
 def _message(report: Report, edition: Edition, interval: Interval, channel: str) -> dict[str, Any]:
-    from include.reporting.charts import blocks  # noqa: PLC0415 - plots are heavy, and most who import this draw none
+    from include.reporting.charts import blocks  # noqa: PLC0415 - as above
 
     headline = _headline(report, edition, interval)
     lines = [

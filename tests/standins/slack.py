@@ -1,6 +1,7 @@
-"""A stand-in for Slack, by its published contract: posts, edits, direct messages, buttons, forms and their answers.
+"""A stand-in for Slack, by its published contract: posts, edits, files, direct messages, buttons, forms and answers.
 
 Contract: docs.slack.dev, "Sending messages using incoming webhooks", chat.postMessage, chat.update, views.open,
+files.getUploadURLExternal, files.completeUploadExternal, "Working with files",
 "Rate limits", Block Kit reference, "Handling user interaction" with its payloads block_actions and view_submission,
 "Verifying requests from Slack". It keeps what it was sent, misbehaves on demand, and presses buttons.
 """
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
@@ -27,6 +28,7 @@ TEAM, APP = "T0NORDLICHT", "A0WAYBILL"
 SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"  # the example of "Verifying requests from Slack"
 TRIGGER_LIVES = 3.0  # seconds
 POLL = 0.02  # seconds between looks whether it shall end
+_FILES = ("files.getUploadURLExternal", "files.completeUploadExternal")
 BLOCK_TYPES = {"header", "section", "context", "divider", "actions", "image"}
 
 
@@ -52,14 +54,43 @@ class Posted:
 
 
 @dataclass
+class Upload:
+    """A file that was announced; who sees it is said last."""
+
+    id: str
+    filename: str
+    length: int
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A file as people see it in a channel.
+
+    :param thread: the `ts` of the message that it answers; empty in the channel itself.
+    """
+
+    channel: str
+    thread: str
+    title: str
+    filename: str
+    content: bytes
+
+
+@dataclass
 class Slack:
     """What the workspace holds, and how it shall misbehave."""
 
     channels: set[str] | None = None
     messages: list[Posted] = field(default_factory=list)
     calls: int = 0
-    faults: list[tuple[int, str, dict[str, str]]] = field(default_factory=list)
-    """Status, body and headers of the next answers, before anything is looked at."""
+    faults: list[tuple[int, str, dict[str, str]] | None] = field(default_factory=list)
+    """Status, body and headers of the next answers, before anything is looked at; None: no fault."""
+    scopes: set[str] = field(default_factory=lambda: {"chat:write", "im:write", "files:write"})
+    not_in: set[str] = field(default_factory=set)
+    """Ids of channels that the app may write to without being in them (chat:write.public)."""
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    shared: list[Shared] = field(default_factory=list)
     hang: float = 0.0
     """Seconds before it answers, after it took the message."""
     revoked: bool = False
@@ -244,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: Any) -> None:
         pass
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: PLR0911 - one for each thing that is asked for
         slack = self.slack
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with slack.lock:
@@ -258,8 +289,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._webhook(body)
         if self.path in slack.response_urls:
             return self._response(body)
-        if self.path in ("/api/chat.postMessage", "/api/chat.update", "/api/views.open"):
-            return self._api(self.path.removeprefix("/api/"), body)
+        if self.path.startswith("/upload/v1/"):
+            return self._take_bytes(body)
+        method = urlsplit(self.path).path.removeprefix("/api/")
+        if method in ("chat.postMessage", "chat.update", "views.open", *_FILES):
+            return self._api(method, body)
         return self._answer(404, "no_service")
 
     def _webhook(self, body: bytes) -> None:
@@ -284,8 +318,16 @@ class _Handler(BaseHTTPRequestHandler):
             payload = json.loads(body)
         else:
             payload = {key: values[0] for key, values in parse_qs(body.decode()).items()}
+        payload |= {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
         if method == "views.open":
             return self._open(payload)
+        if method in _FILES:
+            if "files:write" not in slack.scopes:
+                provided = ",".join(sorted(slack.scopes))
+                return self._json(
+                    {"ok": False, "error": "missing_scope", "needed": "files:write", "provided": provided}
+                )
+            return self._announce(payload) if method == "files.getUploadURLExternal" else self._complete(payload)
         blocks = payload.get("blocks")
         payload["blocks"] = json.loads(blocks) if isinstance(blocks, str) else blocks
         if not payload.get("text") and not payload.get("blocks"):
@@ -309,6 +351,42 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             posted = self._keep("C-" + channel.lstrip("#"), payload)
         return self._json({"ok": True, "channel": posted.channel, "ts": posted.ts, "message": {"text": posted.text}})
+
+    def _announce(self, payload: dict[str, Any]) -> None:
+        if not payload.get("filename") or not int(payload.get("length") or 0):
+            return self._json({"ok": False, "error": "invalid_arguments"})
+        with self.slack.lock:
+            upload = Upload(f"F{len(self.slack.uploads):09d}", payload["filename"], int(payload["length"]))
+            self.slack.uploads[upload.id] = upload
+        return self._json({"ok": True, "upload_url": f"{self.slack.base}/upload/v1/{upload.id}", "file_id": upload.id})
+
+    def _take_bytes(self, body: bytes) -> None:
+        upload = self.slack.uploads.get(self.path.removeprefix("/upload/v1/"))
+        if upload is None or len(body) != upload.length:
+            return self._answer(400, "bad upload")
+        upload.content = body
+        return self._answer(200, f"OK - {len(body)}")
+
+    def _complete(self, payload: dict[str, Any]) -> None:
+        slack = self.slack
+        channel, files = str(payload.get("channel_id", "")), json.loads(payload.get("files") or "[]")
+        uploads = [slack.uploads.get(each.get("id", "")) for each in files]
+        if not files or channel[:1] not in "CGDZ":  # a name or a member's id is none of a channel
+            return self._json({"ok": False, "error": "invalid_arguments"})
+        if channel in slack.not_in:
+            return self._json({"ok": False, "error": "not_in_channel"})
+        if channel not in {message.channel for message in slack.messages}:
+            return self._json({"ok": False, "error": "channel_not_found"})
+        for each, upload in zip(files, uploads, strict=True):
+            if upload is None or upload.content is None:
+                return self._json({"ok": False, "error": "file_not_found"})
+            slack.shared.append(
+                Shared(channel, str(payload.get("thread_ts", "")), each.get("title", ""), upload.filename,
+                       upload.content)
+            )  # fmt: skip
+        if slack.hang:
+            time.sleep(slack.hang)
+        return self._json({"ok": True, "files": [{"id": each["id"], "title": each.get("title", "")} for each in files]})
 
     def _open(self, payload: dict[str, Any]) -> None:
         user, issued = self.slack.triggers.pop(str(payload.get("trigger_id")), ("", 0.0))

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from include.integrations.systems import Failed, Operation, Outcome, PendingEffect, Sent, Settle
+from include.integrations.systems import Failed, Json, Operation, Outcome, PendingEffect, Sent, Settle
 
 
 class ChatLog:
@@ -19,13 +19,14 @@ class ChatLog:
     operations: Mapping[str, Operation] = {
         "post_message": Operation("post_message", Settle.RESEND, compensation="update_message"),
         "update_message": Operation("update_message", Settle.RESEND),
+        "post_picture": Operation("post_picture", Settle.RESEND),
     }
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:  # noqa: ARG002
-        """Post or replace the messages, in order."""
+        """Post or replace the messages and pictures, in order."""
         try:
             with self._engine.begin() as connection:
                 connection.execute(
@@ -39,7 +40,7 @@ class ChatLog:
                             "key": effect.target,
                             "channel": effect.payload["channel"],
                             "text": effect.payload["text"],
-                            "blocks": Jsonb(effect.payload.get("blocks")),
+                            "blocks": Jsonb(_blocks(effect.payload)),
                         }
                         for effect in effects
                     ],
@@ -51,3 +52,11 @@ class ChatLog:
     def settle(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
         """Never asked: a message that is here already is replaced by itself."""
         return self.apply(operation, effects)
+
+
+def _blocks(payload: Json) -> list[Json] | None:
+    """The blocks of a message; a picture is a block that holds its bytes."""
+    if picture := payload.get("picture"):
+        return [{"type": "image", "alt_text": payload["text"], "image_url": f"data:image/png;base64,{picture}"}]
+    blocks: list[Json] | None = payload.get("blocks")
+    return blocks

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from slack_sdk import WebClient, WebhookClient
 
+from include.integrations.ledger import WITHDRAWN
 from include.integrations.slack import SlackApi, SlackWebhook, quiet_logger
-from include.integrations.systems import Failed, PendingEffect, Sent, Unknown
-from tests.standins.slack import TOKEN, WEBHOOK_PATH, Slack
+from include.integrations.systems import Failed, PendingEffect, Sent, Settle, Unknown
+from tests.standins.slack import TOKEN, WEBHOOK_PATH, Shared, Slack
 
 JSON = {"Content-Type": "application/json"}
 
@@ -109,3 +112,106 @@ def test_an_address_that_is_none_is_refused_without_being_repeated() -> None:
     with pytest.raises(ValueError, match="not an http") as caught:
         SlackWebhook(WebhookClient("hooks.slack.com/secret-token"))
     assert "secret-token" not in str(caught.value)
+
+
+PICTURE = b"\x89PNG the bytes of a picture"
+
+
+def pictures(posted: object, count: int = 1) -> list[PendingEffect]:
+    payload = {"channel": "#ops", "text": "Funnel", "filename": "leads.png", "posted": posted,
+               "picture": base64.b64encode(PICTURE).decode()}  # fmt: skip
+    return [PendingEffect(n, f"key-{n}", "post_picture", f"picture/{n}", payload, 1) for n in range(count)]
+
+
+@pytest.fixture
+def posted(api: SlackApi) -> dict[str, object]:
+    (message,) = api.apply("post_message", effects())
+    assert isinstance(message, Sent)
+    return message.answer
+
+
+def test_a_picture_is_a_reply_to_its_message(slack: Slack, api: SlackApi, posted: dict[str, object]) -> None:
+    (outcome,) = api.apply("post_picture", pictures(posted))
+    assert isinstance(outcome, Sent)
+    (shown,) = slack.shared
+    assert shown == Shared("C-ops", slack.messages[0].ts, "Funnel", "leads.png", PICTURE)
+
+
+def test_a_picture_without_its_message_waits_or_is_left_out(
+    slack: Slack, api: SlackApi, webhook: SlackWebhook, posted: dict[str, object]
+) -> None:
+    (waits,) = api.apply("post_picture", pictures(None))
+    assert isinstance(waits, Failed)
+    assert not waits.permanent
+    for provider, answer in ((api, {"id": "kept in the local chat"}), (api, {"webhook": True}), (webhook, posted)):
+        (left_out,) = provider.apply("post_picture", pictures(answer))
+        assert isinstance(left_out, Sent)
+        assert "skipped" in left_out.answer
+    assert slack.uploads == {}
+
+
+@pytest.mark.parametrize("call", [0, 1])
+@pytest.mark.parametrize("fault", [(500, "boom", {}), (429, '{"ok": false, "error": "ratelimited"}', {**JSON})])
+def test_a_picture_that_nobody_has_seen_yet_is_begun_again(
+    slack: Slack, api: SlackApi, posted: dict[str, object], call: int, fault: tuple[int, str, dict[str, str]]
+) -> None:
+    slack.faults = [*[None] * call, fault]
+    (outcome,) = api.apply("post_picture", pictures(posted))
+    assert isinstance(outcome, Failed)
+    assert not outcome.permanent
+    assert isinstance(api.apply("post_picture", pictures(posted))[0], Sent)
+    assert len(slack.shared) == 1
+
+
+def test_retry_after_holds_for_pictures_too(slack: Slack, api: SlackApi, posted: dict[str, object]) -> None:
+    slack.faults = [(429, '{"ok": false, "error": "ratelimited"}', {"Retry-After": "17", **JSON})]
+    before = slack.calls
+    outcomes = api.apply("post_picture", pictures(posted, 3))
+    assert [outcome.retry_after for outcome in outcomes if isinstance(outcome, Failed)] == [17.0, 17.0, 17.0]
+    assert slack.calls == before + 1
+
+
+def test_a_picture_that_may_be_there_is_not_posted_again(slack: Slack, posted: dict[str, object]) -> None:
+    hasty = SlackApi(WebClient(TOKEN, base_url=slack.api, timeout=1, retry_handlers=[], logger=quiet_logger()))
+    slack.hang = 1.5
+    first, second = hasty.apply("post_picture", pictures(posted, 2))
+    assert isinstance(first, Unknown)
+    assert isinstance(second, Failed)
+    assert hasty.operations["post_picture"].settle is Settle.ASSUME_SENT
+    slack.hang = 0
+    for body, status in (('{"ok": false, "error": "fatal_error"}', 200), ("<html>bad gateway</html>", 502)):
+        slack.faults = [None, None, (status, body, JSON if status == 200 else {})]
+        assert isinstance(hasty.apply("post_picture", pictures(posted))[0], Unknown)
+    assert len(slack.shared) == 1
+
+
+def test_an_app_that_may_not_upload_says_which_scope_to_add_and_alerts_nobody(
+    slack: Slack, api: SlackApi, posted: dict[str, object]
+) -> None:
+    slack.scopes = {"chat:write"}
+    outcomes = api.apply("post_picture", pictures(posted, 2))
+    for outcome in outcomes:
+        assert isinstance(outcome, Failed)
+        assert outcome.permanent
+        assert outcome.error.startswith(WITHDRAWN)
+        assert "files:write" in outcome.error
+    assert len(slack.messages) == 1
+
+
+def test_an_app_that_is_not_in_the_channel_says_how_to_invite_it(
+    slack: Slack, api: SlackApi, posted: dict[str, object]
+) -> None:
+    slack.not_in = {"C-ops"}
+    (outcome,) = api.apply("post_picture", pictures(posted))
+    assert isinstance(outcome, Failed)
+    assert outcome.permanent
+    assert "/invite" in outcome.error
+    assert slack.shared == []
+
+
+def test_an_address_to_upload_to_is_in_no_error(slack: Slack, api: SlackApi, posted: dict[str, object]) -> None:
+    slack.faults = [(200, '{"ok": true, "upload_url": "http://127.0.0.1:9/upload/v1/secret", "file_id": "F1"}', JSON)]
+    (outcome,) = api.apply("post_picture", pictures(posted))
+    assert isinstance(outcome, Failed)
+    assert "secret" not in outcome.error
+    assert "ConnectionRefusedError" in outcome.error
