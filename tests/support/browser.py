@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run"]  # fmt: skip
+DESK: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
 
 
@@ -95,6 +98,64 @@ class Watched:
             for node in violation["nodes"]
         ]
 
+    def too_wide(self) -> int:
+        """Return by how many pixels the page is wider than a phone."""
+        before = self.page.viewport_size
+        self.page.set_viewport_size(PHONE)
+        width = int(self.page.evaluate("document.documentElement.scrollWidth"))
+        self.page.set_viewport_size(before or DESK)
+        return max(0, width - PHONE["width"])
+
+
+class Seat:
+    """Somebody who is logged in, at a browser of their own, on the ops pages."""
+
+    def __init__(self, browser: Browser, address: str, who: str, **look: Any) -> None:
+        """Sit down.
+
+        :param who: account and role, as `tests.support.pages` has them: `olga:op`.
+        """
+        context = browser.new_context(base_url=address, **{"viewport": DESK, **look})
+        context.add_cookies([{"name": "who", "value": who, "url": address}])
+        self.page = context.new_page()
+        self.watched = Watched(self.page)
+
+    def open(self, path: str) -> Page:
+        """Open a page below /waybill, which must be there."""
+        answer = self.page.goto(f"/waybill{path}")
+        assert answer is not None
+        assert answer.status == 200, f"{path}: {answer.status}"
+        return self.page
+
+    def press(self, name: str) -> None:
+        """Press a button by its name."""
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def is_told(self, words: str) -> None:
+        """Fail unless the page says this of what was done, and can be used by everybody after it."""
+        expect(self.page.locator(".said").first).to_contain_text(words)
+        self.can_use_the_page()
+
+    def can_use_the_page(self) -> None:
+        """Fail when something on it keeps people from using it, or it does not fit a phone."""
+        assert self.watched.barriers() == [], self.page.url
+        assert self.watched.too_wide() == 0, self.page.url
+
+    def finds_in_timeline(self, case_id: int, kind: str, actor: str = "user:olga") -> None:
+        """Fail unless the case's page tells that somebody did this."""
+        self.open(f"/cases/{case_id}")
+        entry = self.page.locator(".timeline li", has=self.page.get_by_text(kind, exact=True))
+        expect(entry.first).to_contain_text(f"by {actor}")
+
+    def forges(self, path: str, **fields: str) -> int:
+        """Send a form that no page made, with the cookies of this browser; return the status of the answer."""
+        return self.page.request.post(f"/waybill{path}", form=fields, max_redirects=0).status
+
+    def leave(self) -> None:
+        """Close the browser; fail when anything went wrong on any page, or was asked of another machine."""
+        self.page.context.close()
+        assert self.watched.problems == []
+
 
 def log_in(
     browser: Browser, base: str, account: str, password: str, *, dark: bool = False, phone: bool = False
@@ -104,7 +165,7 @@ def log_in(
     :param phone: 390 by 844 pixels instead of 1280 by 900.
     """
     context = browser.new_context(
-        viewport={"width": 390, "height": 844} if phone else {"width": 1280, "height": 900},
+        viewport=PHONE if phone else DESK,
         color_scheme="dark" if dark else "light",
         base_url=base,
     )

@@ -1,4 +1,4 @@
-"""The ops pages on a fresh database."""
+"""The ops pages on a fresh database, asked for as a browser does, and in a real one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from playwright.sync_api import Browser
 from sqlalchemy import Engine
 
+from tests.standins.serving import served
+from tests.support.browser import Seat, browsing
 from tests.support.pages import pages_of
 
 
@@ -16,3 +20,36 @@ def log_in(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Call it with a role of Airflow's, or None for a stranger."""
     with pages_of(engine, monkeypatch) as log_in:
         yield log_in
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser."""
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Where the pages are served as Airflow's API server serves them, once `log_in` has set the roles."""
+    from waybill.pages.app import app
+
+    outside = FastAPI()
+    outside.mount("/waybill", app)
+    with served(outside) as address:
+        yield address
+
+
+@pytest.fixture
+def sit_down(log_in: Any, browser: Browser, address: str) -> Iterator[Any]:
+    """Call it with a role and a name to have somebody sit down at a browser of their own."""
+    assert log_in
+    seats: list[Seat] = []
+
+    def sit_down(role: str = "op", name: str = "olga", **look: Any) -> Seat:
+        seats.append(Seat(browser, address, f"{name}:{role}", **look))
+        return seats[-1]
+
+    yield sit_down
+    for seat in seats:
+        seat.leave()

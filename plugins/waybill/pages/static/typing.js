@@ -1,5 +1,4 @@
-// Says while somebody types whether a value can be read, and lets all cases of a page be ticked at once.
-// The pages work without it: the server checks again whatever is sent.
+// Says while somebody types whether a value can be read. The page works without it: the server checks what is sent.
 (() => {
   const PAUSE = 300; // milliseconds without a key before the server is asked
 
@@ -36,16 +35,4 @@
       waits = setTimeout(ask, PAUSE);
     });
   });
-
-  const many = document.querySelector("form[data-many]");
-  const place = many?.querySelector("thead th");
-  const boxes = many ? [...many.querySelectorAll('input[name="case"]')] : [];
-  if (place && boxes.length) {
-    const all = document.createElement("input");
-    all.type = "checkbox";
-    all.setAttribute("aria-label", "All of this page");
-    all.addEventListener("change", () => boxes.forEach((box) => { box.checked = all.checked; }));
-    boxes.forEach((box) => box.addEventListener("change", () => { all.checked = boxes.every((each) => each.checked); }));
-    place.replaceChildren(all);
-  }
 })();
