@@ -1,4 +1,4 @@
-"""`make bench`: measures intake, throughput and latency, the steps, and matching, and prints the tables.
+"""`make bench`: measures intake, throughput and latency, matching, stock, pages, reports and watching; prints the tables.
 
 The tables of a run worth keeping go to RESULTS.md, with the machine that they were measured on.
 """
@@ -10,20 +10,24 @@ import os
 import platform
 import runpy
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import psutil
 
 from benchmarks import (
     approvals,
+    company,
     end_to_end,
     intake,
     matching_invoices,
     pages,
     replenishment,
+    reports,
     stock,
     stock_import,
     stock_values,
+    watching,
 )
 
 PARTS = (
@@ -36,7 +40,9 @@ PARTS = (
     "stock",
     "stock_values",
     "stock_import",
+    "reports",
     "pages",
+    "watching",
 )
 
 
@@ -87,9 +93,24 @@ def main() -> None:
     if "stock_import" in parts:
         print("## A shop's year of invoices, from the file to the ERP\n", flush=True)
         print(stock_import.table(stock_import.run(50_000 if options.quick else stock_import.ROWS)), end="\n\n")
-    if "pages" in parts:
-        print("## Ops pages\n", flush=True)
-        print(pages.table(pages.run(50_000 if options.quick else pages.CASES)), end="\n\n")
+    if {"reports", "pages"} & set(parts):
+        _over_a_year(parts, 50_000 if options.quick else company.CASES)
+    if "watching" in parts:
+        print("## Watching, when nothing happens\n", flush=True)
+        print(watching.table(watching.run(1.0 if options.quick else watching.MINUTES)), end="\n\n")
+
+
+def _over_a_year(parts: Sequence[str], cases: int) -> None:
+    """Measure reports and pages over the same year; the pages show the reports, so these are made in any case."""
+    with company.a_year(cases) as engine:
+        made = reports.run(engine)
+        if "reports" in parts:
+            print(
+                f"## A day's reports, of a year with {cases:,} cases\n\n{reports.table(made)}", end="\n\n", flush=True
+            )
+        if "pages" in parts:
+            print(f"## Ops pages, with {cases:,} cases\n", flush=True)
+            print(pages.table(pages.run(engine)), end="\n\n")
 
 
 if __name__ == "__main__":
