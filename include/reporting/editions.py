@@ -162,7 +162,7 @@ def editions(
 class Delivery:
     """One thing that went out, or is to go out.
 
-    :param to: a channel, an address, a folder, or the webhook.
+    :param to: a channel, an address, a folder, where tables are, or the system.
     """
 
     effect_id: int
@@ -180,7 +180,8 @@ def deliveries(connection: Connection, keys: Sequence[str]) -> dict[str, Deliver
     rows = connection.execute(
         text("""
             select id, key, system, operation,
-                   coalesce(payload ->> 'channel', payload ->> 'to', answer ->> 'folder', system), state, sent_at, error
+                   coalesce(payload ->> 'channel', payload ->> 'to', answer ->> 'folder', answer ->> 'place',
+                            system), state, sent_at, error
             from effects where key = any(:keys) order by id"""),
         {"keys": list(keys)},
     )

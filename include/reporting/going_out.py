@@ -1,7 +1,7 @@
-"""What goes out of an edition, as effects: messages, mails, files, a webhook.
+"""What goes out of an edition, as effects: messages, mails, files, rows of a warehouse, a webhook.
 
 Messages, mails and webhooks have the figures' digest in their key, so nobody gets the same figures of an interval
-twice. Files have the revision as well: what lies in the folder is always the newest. A preview says everywhere that it
+twice. Files and rows have the revision as well: what lies there is always the newest. A preview says everywhere that it
 is one, has files of its own, and goes to people only: programs get what is final.
 """
 
@@ -22,10 +22,11 @@ from include.reporting.editions import WORKFLOW, Edition
 from include.reporting.intervals import Interval
 from include.reporting.model import Report, shown
 
-CHAT, MAIL, FILES, WEBHOOK = "tell_by_chat", "tell_by_mail", "write_files", "call_webhook"
+CHAT, MAIL, FILES = "tell_by_chat", "tell_by_mail", "write_files"
+WAREHOUSE, WEBHOOK = "load_warehouse", "call_webhook"
 """The steps that deliver, each with its system."""
-SYSTEMS = {CHAT: "chat", MAIL: "mail", FILES: "reporting", WEBHOOK: "webhook"}
-IF_CONNECTED = (WEBHOOK,)
+SYSTEMS = {CHAT: "chat", MAIL: "mail", FILES: "reporting", WAREHOUSE: "warehouse", WEBHOOK: "webhook"}
+IF_CONNECTED = (WAREHOUSE, WEBHOOK)
 """The steps of which nothing is planned unless somebody connected their systems."""
 KEY_DIGITS = 16
 """Of the digest, in keys: two editions of one interval that share them do not happen."""
@@ -36,20 +37,32 @@ def plan(edition: Edition, interval: Interval, connected: Collection[str] = ()) 
 
     :param connected: those of the steps `IF_CONNECTED` whose systems are connected for its report.
     """
-    connected = () if edition.preview else connected
     report = REPORTS[edition.report]
     to: Readers = readers()[edition.report]
-    place = edition.place
-    same = f"{place}/{edition.digest[:KEY_DIGITS]}"
+    same = _same(edition)
     effects = _digests(report, edition, interval, same) if to.chat else []
     if to.mail:
         mail = _mail(report, edition, interval)
         effects += [_effect(MAIL, "send_mail", same, team.id, {**mail, "to": team.email}) for team in to.mail]
-    newest = f"{same}/{edition.revision}"
-    effects.append(_effect(FILES, "write_files", newest, "folder", {"edition": edition.id}))
+    return [*effects, *to_programs(edition, interval, connected)]
+
+
+def to_programs(edition: Edition, interval: Interval, connected: Collection[str] = ()) -> list[Effect]:
+    """Return what goes out of a published edition to other than people; see `plan`."""
+    connected = () if edition.preview else connected
+    newest = f"{_same(edition)}/{edition.revision}"
+    effects = [_effect(FILES, "write_files", newest, "folder", {"edition": edition.id})]
+    if WAREHOUSE in connected:
+        effects.append(_effect(WAREHOUSE, "write_rows", newest, "warehouse", {"edition": edition.id}))
     if WEBHOOK in connected:
-        effects.append(_effect(WEBHOOK, "call_webhook", same, "webhook", _call(report, edition, interval)))
+        called = _call(REPORTS[edition.report], edition, interval)
+        effects.append(_effect(WEBHOOK, "call_webhook", _same(edition), "webhook", called))
     return effects
+
+
+def _same(edition: Edition) -> str:
+    """Return what the keys have in common of all that tells the same figures of an interval."""
+    return f"{edition.place}/{edition.digest[:KEY_DIGITS]}"
 
 
 def deliver(engine: Engine, provider: Provider, step: str) -> int:
@@ -130,12 +143,12 @@ def _message(report: Report, edition: Edition, interval: Interval, channel: str)
 
 
 def _mail(report: Report, edition: Edition, interval: Interval) -> dict[str, Any]:
-    from include.reporting.paper import pdf  # noqa: PLC0415 - as above
+    from include.reporting.documents import DOCUMENTS  # noqa: PLC0415 - as above
 
+    documents = [DOCUMENTS[kind] for kind in readers()[report.name].attach]
     headline = _headline(report, edition, interval)
     lines = _lines(report, edition)
     rows = "".join(f"<tr><td>{escape(title)}</td><td>{escape(value)}</td></tr>" for title, value in lines)
-    name = f"{edition.place.replace('/', '-')}.pdf"
     return {
         "subject": headline,
         "text": "\n".join([headline, "", *(f"{title}: {value}" for title, value in lines), "", link(edition)]) + "\n",
@@ -144,10 +157,11 @@ def _mail(report: Report, edition: Edition, interval: Interval) -> dict[str, Any
         "headers": {"Auto-Submitted": "auto-generated"},
         "attachments": [
             {
-                "filename": name,
-                "content_type": "application/pdf",
-                "base64": base64.b64encode(pdf(report, edition, interval)).decode(),
+                "filename": each.filename(edition),
+                "content_type": each.content_type,
+                "base64": base64.b64encode(each.content(report, edition, interval)).decode(),
             }
+            for each in documents
         ],
     }
 

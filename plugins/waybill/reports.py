@@ -1,25 +1,32 @@
-"""Where reports go that Airflow knows the way to: an object store, and an address outside that is told.
+"""Where reports go that Airflow knows the way to: an object store, a database, and an address outside that is told.
 
 The folder of reports may be any address that Airflow's ObjectStoragePath understands, such as `s3://connection@bucket/x`.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import Connection, ObjectStoragePath
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Engine, NullPool
 
 from include.data.database import engine
 from include.integrations.http import HttpClient
 from include.integrations.webhook import SecretUnusable, SignedWebhook
 from include.reporting.files import Folder, ReportFiles, Store, reports_folder
 from include.reporting.going_out import IF_CONNECTED, SYSTEMS
+from include.reporting.warehouse import Warehouse, warehouse_schema
 from waybill.hooks.http import ConnectionUnusable, ResilientHttpHook
+
+CONNECT_TIMEOUT = 10
+"""Seconds, where a connection to PostgreSQL names none."""
 
 
 class ObjectStore:
@@ -83,6 +90,30 @@ def signed_webhook(connection_id: str) -> SignedWebhook:
     Host is the address, Password the secret (`whsec_…`).
     """
     return WebhookHook(connection_id).get_provider()
+
+
+def warehouse(connection_id: str) -> Warehouse:
+    """Return the provider of the role `warehouse`, from a connection to any database that SQLAlchemy can write to.
+
+    :raises ConnectionUnusable: when it is to something else, or its provider package is not installed.
+    """
+    connection = Connection.get(connection_id)
+    try:
+        hook = connection.get_hook()
+    except (AirflowException, ImportError):
+        hook = None
+    if not isinstance(hook, DbApiHook):
+        raise ConnectionUnusable(
+            f"connection {connection_id}: {connection.conn_type!r} is no database that Airflow knows here; "
+            "take the type postgres, or install the provider package of the database"
+        )
+    how: dict[str, Any] = {"poolclass": NullPool}
+    if connection.conn_type == "postgres":
+        # Its engine knows nothing of the extra (sslmode, for one); its way of connecting does.
+        extra = {"connect_timeout": CONNECT_TIMEOUT, **connection.extra_dejson}
+        hook.connection.extra = json.dumps(extra)
+        how["creator"] = hook.get_conn
+    return Warehouse(engine(), hook.get_sqlalchemy_engine(how), warehouse_schema())
 
 
 def connected(system: str) -> bool:

@@ -19,9 +19,12 @@ from include.integrations.builtin.erp import BuiltinErp
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.systems import Provider
 
+ANY = "*"
+"""Stands for every type of connection, where the provider itself finds out whether it can use one."""
+
 
 class UnknownSystem(ValueError):
-    """A role is connected to a type of system that Waybill has no provider for."""
+    """A role is connected to a type of system that Waybill has no provider for, or must be connected and is not."""
 
 
 def _report_files(target: Any) -> Provider:
@@ -48,14 +51,17 @@ def provider(role: str) -> Provider:
     try:
         connection = Connection.get(connection_id)
     except AirflowNotFoundException:
+        if role not in BUILTIN:
+            raise UnknownSystem(f"nothing is connected as {role}: make the connection {connection_id}") from None
         return BUILTIN[role](engine())
-    connected = _connected()
-    if connection.conn_type not in connected.get(role, {}):
+    known = _connected().get(role, {})
+    make = known.get(connection.conn_type, known.get(ANY))
+    if make is None:
         raise UnknownSystem(
             f"the connection {connection_id} has type {connection.conn_type!r}; "
-            f"the role {role} can be one of: {', '.join(connected.get(role, {})) or 'none but the built-in'}"
+            f"the role {role} can be one of: {', '.join(known) or 'none but the built-in'}"
         )
-    return connected[role][connection.conn_type](connection_id)
+    return make(connection_id)
 
 
 @contextmanager
@@ -72,6 +78,11 @@ def closing_provider(role: str) -> Iterator[Provider]:
 def _connected() -> dict[str, dict[str, Callable[[str], Provider]]]:
     """Role -> connection type -> what makes a provider of a connection; imported late, for it is heavy."""
     from waybill import alert_hooks, hooks  # noqa: PLC0415
-    from waybill.reports import signed_webhook  # noqa: PLC0415
+    from waybill.reports import signed_webhook, warehouse  # noqa: PLC0415
 
-    return {**hooks.CONNECTED, "chat": alert_hooks.CONNECTED, "webhook": {"http": signed_webhook}}
+    return {
+        **hooks.CONNECTED,
+        "chat": alert_hooks.CONNECTED,
+        "warehouse": {ANY: warehouse},
+        "webhook": {"http": signed_webhook},
+    }
