@@ -1,6 +1,6 @@
-"""`make bench`: measures intake, throughput and latency, matching, stock, pages, reports and watching; prints the tables.
+"""`make bench`: measures intake, throughput and latency, matching, stock, pages, reports and watching.
 
-The tables of a run worth keeping go to RESULTS.md, with the machine that they were measured on.
+It prints tables; those of a run worth keeping go to RESULTS.md, with the machine that they were measured on.
 """
 
 from __future__ import annotations
