@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import date
-from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +22,7 @@ from include.data.exports import csv_of, export_folder, write_whole
 from include.integrations.systems import Failed, Json, Operation, Outcome, PendingEffect, Sent, Settle
 from include.reporting.catalogue import REPORTS
 from include.reporting.editions import Edition, edition, newest_published
-from include.reporting.model import Column, Figure, Kind
+from include.reporting.model import Figure, Kind, typed
 
 
 class Store(Protocol):
@@ -131,24 +129,12 @@ def parquet(figure: Figure, rows: Sequence[Sequence[Any]]) -> bytes:
         Kind.QUANTITY: pa.decimal128(38, 6),
     }
     arrays = [
-        pa.array([_typed(column, row[place]) for row in rows], types.get(column.kind, pa.float64()))
+        pa.array([typed(column, row[place]) for row in rows], types.get(column.kind, pa.float64()))
         for place, column in enumerate(figure.columns)
     ]
     written = BytesIO()
     pq.write_table(pa.Table.from_arrays(arrays, names=[column.name for column in figure.columns]), written)
     return written.getvalue()
-
-
-def _typed(column: Column, value: Any) -> Any:
-    if value is None:
-        return None
-    match column.kind:
-        case Kind.DAY:
-            return date.fromisoformat(value)
-        case Kind.MONEY | Kind.QUANTITY:
-            return Decimal(value)
-        case _:
-            return value
 
 
 def _about(found: Edition) -> Json:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import Connection, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from pydantic import SecretStr
@@ -19,10 +18,10 @@ from sqlalchemy import Engine, NullPool
 
 from include.data.database import engine
 from include.integrations.http import HttpClient
+from include.integrations.systems import Provider
 from include.integrations.webhook import SecretUnusable, SignedWebhook
 from include.reporting.files import Folder, ReportFiles, Store, reports_folder
 from include.reporting.going_out import IF_CONNECTED, SYSTEMS
-from include.reporting.warehouse import Warehouse, warehouse_schema
 from waybill.hooks.http import ConnectionUnusable, ResilientHttpHook
 
 CONNECT_TIMEOUT = 10
@@ -92,11 +91,15 @@ def signed_webhook(connection_id: str) -> SignedWebhook:
     return WebhookHook(connection_id).get_provider()
 
 
-def warehouse(connection_id: str) -> Warehouse:
+def warehouse(connection_id: str) -> Provider:
     """Return the provider of the role `warehouse`, from a connection to any database that SQLAlchemy can write to.
 
     :raises ConnectionUnusable: when it is to something else, or its provider package is not installed.
     """
+    from airflow.providers.common.sql.hooks.sql import DbApiHook  # noqa: PLC0415 - few tasks need these
+
+    from include.reporting.warehouse import Warehouse, warehouse_schema  # noqa: PLC0415
+
     connection = Connection.get(connection_id)
     try:
         hook = connection.get_hook()

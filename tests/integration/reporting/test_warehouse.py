@@ -139,7 +139,7 @@ def test_a_newer_revision_takes_the_place_and_an_older_one_that_is_late_does_not
     first = made(engine, "leads")
     put(ours, first)
     change(engine, "delete from report_lead_facts where source = 'fair'")
-    change(engine, "update deals set opened_at = now() where case_id in (select case_id from leads where source='fair')")
+    change(engine, "update deals d set opened_at = now() from leads l where l.case_id = d.case_id and source = 'fair'")
     second = made(engine, "leads")
     put(ours, second)
     late = put(ours, first)
