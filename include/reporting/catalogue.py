@@ -26,12 +26,20 @@ class ReadersUnusable(ValueError):
     """readers.yaml names something that there is not, or leaves a report out."""
 
 
+ATTACHED = ("pdf", "xlsx")
+"""What a mail can carry."""
+
+
 @dataclass(frozen=True)
 class Readers:
-    """The teams that get a report."""
+    """The teams that get a report.
+
+    :param attach: what its mails carry, of `ATTACHED`.
+    """
 
     chat: tuple[Team, ...]
     mail: tuple[Team, ...]
+    attach: tuple[str, ...] = ATTACHED[:1]
 
 
 @cache
@@ -47,10 +55,14 @@ def readers() -> Mapping[str, Readers]:
 
 
 def _readers(report: str, entry: Any, teams: Mapping[str, Team]) -> Readers:
-    if not isinstance(entry, dict) or entry.keys() - {"chat", "mail"}:
-        raise ReadersUnusable(f"readers.yaml, {report}: write `chat` and `mail`, each a list of teams")
+    if not isinstance(entry, dict) or entry.keys() - {"chat", "mail", "attach"}:
+        raise ReadersUnusable(f"readers.yaml, {report}: write `chat` and `mail`, each a list of teams, and `attach`")
     named = {way: entry.get(way) or [] for way in ("chat", "mail")}
     unknown = sorted({str(team) for teams_ in named.values() for team in teams_} - teams.keys())
     if unknown:
         raise ReadersUnusable(f"readers.yaml, {report}: {', '.join(unknown)} is no team of teams.yaml")
-    return Readers(*(tuple(teams[team] for team in named[way]) for way in ("chat", "mail")))
+    attach = entry.get("attach", list(ATTACHED[:1]))
+    if not isinstance(attach, list) or not attach or any(each not in ATTACHED for each in attach):
+        raise ReadersUnusable(f"readers.yaml, {report}: `attach` is a list of {' and '.join(ATTACHED)}, one or both")
+    chat, mail = (tuple(teams[team] for team in named[way]) for way in ("chat", "mail"))
+    return Readers(chat, mail, tuple(dict.fromkeys(attach)))

@@ -46,6 +46,21 @@ def test_an_edition_has_its_tables_and_its_plots(engine: Engine, log_in: Any, tm
     assert log_in("viewer").get("/reports/999").status_code == 404
 
 
+def test_an_edition_can_be_taken_along(engine: Engine, log_in: Any) -> None:
+    lead(engine, at(2, 9))
+    edition = make(engine, "leads")
+    viewer = log_in("viewer")
+    for kind, begins in (("pdf", b"%PDF"), ("xlsx", b"PK")):
+        assert f'href="/waybill/reports/{edition.id}/{kind}"' in viewer.text(f"/reports/{edition.id}")
+        answer = viewer.get(f"/reports/{edition.id}/{kind}")
+        assert answer.content.startswith(begins)
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="leads-daily-2026-03-02.{kind}"'
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert log_in(None).get(f"/reports/{edition.id}/{kind}").status_code == 401
+    assert viewer.get(f"/reports/{edition.id}/docx").status_code == 422
+    assert viewer.get("/reports/999/pdf").status_code == 404
+
+
 def test_a_refused_edition_says_why_and_leads_to_the_good_one(engine: Engine, log_in: Any) -> None:
     lead(engine, at(2, 9))
     good = make(engine, "leads")
@@ -53,6 +68,8 @@ def test_a_refused_edition_says_why_and_leads_to_the_good_one(engine: Engine, lo
     refused = make(engine, "leads")
     seen = log_in("viewer").text(f"/reports/{refused.id}")
     assert "Not published" in seen
+    assert "Take it along" not in seen
+    assert log_in("viewer").get(f"/reports/{refused.id}/xlsx").status_code == 404
     assert "leads that were ready before they came: expected 0, found 1." in seen
     assert f'/reports/{good.id}"' in seen
     assert "cannot be -3600.0" in log_in("viewer").text("/reports")
