@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -109,6 +110,16 @@ def ask(account: Account, *, overdue_since: datetime) -> Seen:
             dags=frozenset(str(dag["dag_id"]) for dag in dags),
             overdue=overdue,
         )
+
+
+@contextmanager
+def signed_in(account: Account) -> Iterator[httpx.Client | None]:
+    """Give a client of Airflow's API that is signed in; None without an account, or when it is not taken.
+
+    :raises httpx.HTTPError: when Airflow does not answer.
+    """
+    with httpx.Client(base_url=account.url, timeout=TIMEOUT, transport=httpx.HTTPTransport(retries=1)) as api:
+        yield api if account.login is not None and _logged_in(api, account) else None
 
 
 def _alive(api: httpx.Client) -> frozenset[str]:

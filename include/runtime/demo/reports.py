@@ -62,13 +62,12 @@ def print_reports(stage: Stage, since: datetime) -> None:
         title="The reports of today so far", title_justify="left", box=None, padding=(0, 2),
     )  # fmt: skip
     folders = set()
-    for name in REPORTS:
-        if (edition := newest.get(name)) is None:
-            continue
-        went = [sent[key] for key in edition.effects if key in sent]
-        page = f"{stage.home.url}/waybill/reports/{edition.id}"
-        table.add_row(REPORTS[name].title, edition.state, page, _told(went, "chat"), _told(went, "mail"))
-        folders |= {each.to.removesuffix(f"/{edition.place}") for each in went if each.system == "reporting"}
+    for name in (each for each in REPORTS if each in newest):
+        made = newest[name]
+        went = [sent[key] for key in made.effects if key in sent]
+        page = f"{stage.home.url}/waybill/reports/{made.id}"
+        table.add_row(REPORTS[name].title, made.state, page, _told(went, "chat"), _told(went, "mail"))
+        folders |= {each.to.removesuffix(f"/{made.place}") for each in went if each.system == "reporting"}
     stage.console.print()
     stage.console.print(table)
     for folder in sorted(folders):

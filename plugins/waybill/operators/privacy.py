@@ -21,6 +21,7 @@ from include.privacy.erase import Plan, Refused, erase, plan, tell_systems
 from include.privacy.export import delete_files
 from include.privacy.person import Person, Unknown, by_case, by_email
 from include.privacy.requests import export_to_file
+from waybill import typed
 from waybill.operators.forms import triggered_by
 from waybill.systems import closing_provider
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 class PersonDataOperator(BaseOperator):
     """Export or erase one person; the parameters are `case_id` or `email`, `action`, `reason` and `dry_run`.
 
-    :returns: how many values there are, or were; of an export, also the file's name.
+    :returns: how many values there are, or were, and the runs into whose forms the person was typed; of an export, the
+        file's name.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -40,8 +42,10 @@ class PersonDataOperator(BaseOperator):
         with authored(engine(), actor=actor, run=context["run_id"], step=self.task_id) as connection:
             try:
                 person = _whom(connection, wanted)
+                runs = typed.runs_as_watcher(person) if wanted["action"] == "erase" else []
                 if wanted["dry_run"]:
-                    return self._show(plan(connection, person), erasing=wanted["action"] == "erase")
+                    shown = self._show(plan(connection, person), erasing=wanted["action"] == "erase")
+                    return {**shown, "runs": self._tell(runs)}
                 if wanted["action"] == "export":
                     written = export_to_file(connection, person)
                     self.log.info("the export is in %s", written.path)
@@ -59,7 +63,12 @@ class PersonDataOperator(BaseOperator):
         delete_files(person)
         values = sum(count.values for count in done.counts)
         self.log.info("erased %d values, closed %d cases", values, done.closed)
-        return {"erasure": done.id, "values": values, "closed": done.closed}
+        return {"erasure": done.id, "values": values, "closed": done.closed, "runs": self._tell(runs)}
+
+    def _tell(self, runs: list[str] | None) -> list[str] | None:
+        if told := typed.told(runs):
+            self.log.warning("%s", told)
+        return runs
 
     def _show(self, planned: Plan, *, erasing: bool) -> dict[str, Any]:
         for count in planned.counts:

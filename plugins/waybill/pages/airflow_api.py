@@ -9,6 +9,8 @@ import httpx
 from fastapi import Request
 
 from include.environment import base_url
+from include.privacy.person import Person
+from waybill import typed
 
 TIMEOUT = 5.0  # seconds
 RUNS = 100
@@ -31,13 +33,25 @@ class Airflow:
 
 def ask(request: Request) -> Airflow:
     """Ask for the DAG files that cannot be read, and for the latest runs."""
-    token = request.cookies.get(COOKIE) or request.headers.get("authorization", "").removeprefix("Bearer ")
     try:
-        with httpx.Client(
-            base_url=base_url(), timeout=TIMEOUT, headers={"Authorization": f"Bearer {token}"}
-        ) as airflow:
+        with signed_in(request) as airflow:
             errors = airflow.get("/api/v2/importErrors").raise_for_status().json()["import_errors"]
             runs = airflow.get(LATEST).raise_for_status().json()["dag_runs"]
     except (httpx.HTTPError, KeyError, ValueError) as error:
         return Airflow(trouble=type(error).__name__)
     return Airflow(errors, runs)
+
+
+def signed_in(request: Request) -> httpx.Client:
+    """Return a client of Airflow's API with the visitor's own rights."""
+    token = request.cookies.get(COOKIE) or request.headers.get("authorization", "").removeprefix("Bearer ")
+    return httpx.Client(base_url=base_url(), timeout=TIMEOUT, headers={"Authorization": f"Bearer {token}"})
+
+
+def runs_naming(request: Request, person: Person) -> list[str] | None:
+    """Return the runs into whose forms a person was typed, as far as the visitor may see them; None: not answered."""
+    try:
+        with signed_in(request) as airflow:
+            return typed.runs_naming(airflow, person)
+    except (httpx.HTTPError, KeyError, ValueError):
+        return None

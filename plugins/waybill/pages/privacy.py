@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, HTTPException
+from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection, text
 
@@ -17,8 +17,10 @@ from include.privacy.export import as_json, delete_files, file_name
 from include.privacy.inventory import inventory
 from include.privacy.person import Person, Unknown, by_case
 from include.privacy.requests import give_out
+from waybill.pages.airflow_api import runs_naming
 from waybill.pages.rendering import HEADERS, page, redirect
 from waybill.pages.visitor import Acting, Looking
+from waybill.typed import told
 
 LONGEST_REASON = 200  # characters
 
@@ -51,16 +53,19 @@ def export(case: Annotated[int, Form()], visitor: Acting) -> Response:
 def erase_person(
     case: Annotated[int, Form()],
     visitor: Acting,
+    request: Request,
     reason: Annotated[str, Form(max_length=LONGEST_REASON)] = "",
     confirmed: Annotated[str, Form()] = "",
 ) -> RedirectResponse:
-    """Erase, or say why not; a second time there is nothing left."""
+    """Erase, or say why not; a second time there is nothing left. The ledger's DAG tells the CRM within seconds."""
     back = f"person?case={case}"
     if confirmed != "yes":
         return redirect(back, "Nothing was erased: tick that it cannot be undone.")
+    with engine().connect() as connection:
+        person = _person(connection, case)
+    runs = runs_naming(request, person)
     try:
         with authored(engine(), actor=visitor.actor, step="handle_request") as connection:
-            person = _person(connection, case)
             done = erase(connection, person, actor=visitor.actor, reason=reason, mode=Mode(current().effect_mode))
     except Refused as error:
         return redirect(back, f"Nothing was erased: {error}.")
@@ -68,10 +73,8 @@ def erase_person(
     if done.id is None:
         return redirect(back, "There is nothing left to erase.")
     values = sum(count.values for count in done.counts)
-    return redirect(
-        back,
-        f"Erased: {values} values; {done.closed} open cases were closed. The CRM is told by the next retention run.",
-    )
+    said = f"Erased: {values} values; {done.closed} open cases were closed. The CRM is told at once."
+    return redirect(back, f"{said} {told(runs)}".strip())
 
 
 def _person(connection: Connection, case: int) -> Person:
