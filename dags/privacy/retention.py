@@ -5,7 +5,7 @@ the time counts from the close of a case, and open cases are never touched. Rows
 what they say about people goes. A contact goes with the last case that needs it, also in the connected CRM.
 
 Triggered with *Dry run* it only counts. A run that fails is gone on with by the next one; a past day can be backfilled,
-and finds what was old enough then. Erasures that were confirmed on a page reach the CRM with this DAG, too.
+and finds what was old enough then.
 """
 
 from __future__ import annotations
