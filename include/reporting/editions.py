@@ -126,6 +126,19 @@ def newest_published(connection: Connection, edition: Edition) -> int:
     )
 
 
+def latest_published(connection: Connection, edition: Edition) -> int:
+    """Return the id of the published edition of the latest interval of the same report and period; never a preview."""
+    return int(
+        connection.execute(
+            text("""
+                select id from report_editions
+                where report = :report and period = :period and state = 'published' and not preview
+                order by first_day desc, revision desc limit 1"""),
+            {"report": edition.report, "period": edition.period},
+        ).scalar_one()
+    )
+
+
 def edition(connection: Connection, edition_id: int) -> Edition | None:
     """Return an edition with its figures."""
     row = connection.execute(_ONE, {"id": edition_id}).one_or_none()

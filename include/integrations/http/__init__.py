@@ -14,7 +14,7 @@ from include.integrations.http.client import (
     Retries,
     Timeouts,
 )
-from include.integrations.http.credentials import OAuth2
+from include.integrations.http.credentials import BY_ASSERTION, OAuth2
 from include.integrations.http.errors import (
     NotAuthorised,
     Rejected,
@@ -26,6 +26,7 @@ from include.integrations.http.limits import RateLimit
 from include.integrations.http.secrets import Cipher, mask
 
 __all__ = [
+    "BY_ASSERTION",
     "Answer",
     "ApiKey",
     "Auth",

@@ -403,7 +403,7 @@ class HttpClient:
         detail = mask(answer.content.decode("utf-8", "replace"), self._secrets(token), longest=300)
         message = f"{call}: {status} {detail}"
         if status in (401, 403):
-            raise NotAuthorised(self.system.name, message, UNAUTHORISED_FOR)
+            raise NotAuthorised(self.system.name, message, UNAUTHORISED_FOR, _parsed(answer))
         if status == 429:
             raise _AgainHere(Unavailable(self.system.name, message, pause or PAUSE_UNSAID))
         if status in BUSY or (400 <= status < 500 and pause is not None):
@@ -412,11 +412,7 @@ class HttpClient:
             raise _Again(Unavailable(self.system.name, message, pause))
         if status >= 500:
             raise UnknownOutcome(self.system.name, message)
-        try:
-            body = answer.json()
-        except ValueError:
-            body = None
-        raise Rejected(self.system.name, message, status, body)
+        raise Rejected(self.system.name, message, status, _parsed(answer))
 
     def _secrets(self, token: Token | None) -> list[str]:
         found = self._tokens.secrets() if self._tokens else []
@@ -426,6 +422,13 @@ class HttpClient:
         if isinstance(self.system.auth, Basic):
             found.append(self.system.auth.password.get_secret_value())
         return [*found, *([token.value] if token else [])]
+
+
+def _parsed(answer: Answer) -> object:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
 
 
 class _AgainHere(_Again):

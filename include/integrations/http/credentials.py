@@ -1,7 +1,8 @@
 """OAuth 2 access tokens that every process shares, renewed by one process at a time under a lease.
 
-Client-credentials and refresh-token grants (RFC 6749, 4.4 and 6); how a person first grants access is
-not done here. An OAuth library would renew by itself, without the lease; what goes over the wire is one form.
+Client-credentials and refresh-token grants (RFC 6749, 4.4 and 6), and signed assertions (RFC 7523, 2.1); how a person
+first grants access is not done here. An OAuth library would renew by itself, without the lease; what goes over the wire
+is one form.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 import httpx
 from pydantic import SecretStr
@@ -66,12 +67,17 @@ where name = :name and leased_by = :holder
 """)
 
 
+BY_ASSERTION: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
 @dataclass(frozen=True)
 class OAuth2:
     """How to obtain access tokens for one account of one system.
 
     :param credential: the name under which tokens are shared; one per account, not per process.
     :param refresh_token: the one a person was given when connecting; rotated ones are kept in the database.
+    :param assertion: makes the signed token that stands for the client in the grant `BY_ASSERTION`; the secret is the
+        key that it is signed with, and is not sent.
     :param extra: further form fields that the token endpoint asks for, such as `audience`.
     :param timeout: seconds that the token endpoint may take.
     """
@@ -80,9 +86,12 @@ class OAuth2:
     client_id: str
     client_secret: SecretStr
     credential: str
-    grant: Literal["client_credentials", "refresh_token"] = "client_credentials"
+    grant: Literal["client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"] = (
+        "client_credentials"
+    )
     refresh_token: SecretStr | None = None
     scope: str | None = None
+    assertion: Callable[[], str] | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 15.0
 
@@ -91,6 +100,8 @@ class OAuth2:
             raise ValueError(
                 f"credential {self.credential}: the refresh-token grant needs a refresh token to begin with"
             )
+        if (self.grant == BY_ASSERTION) != (self.assertion is not None):
+            raise ValueError(f"credential {self.credential}: an assertion goes with its grant, and only with it")
 
     @property
     def seed(self) -> bytes:
@@ -215,11 +226,18 @@ class CredentialStore:
 
     def _ask(self, refresh_token: str | None) -> dict[str, object]:
         oauth = self._oauth
+        client = (
+            {"assertion": oauth.assertion()}
+            if oauth.assertion
+            else {
+                "client_id": oauth.client_id,
+                "client_secret": oauth.client_secret.get_secret_value(),
+                **({"scope": oauth.scope} if oauth.scope else {}),
+            }
+        )
         form = {
             "grant_type": oauth.grant,
-            "client_id": oauth.client_id,
-            "client_secret": oauth.client_secret.get_secret_value(),
-            **({"scope": oauth.scope} if oauth.scope else {}),
+            **client,
             **({"refresh_token": refresh_token} if oauth.grant == "refresh_token" and refresh_token else {}),
             **oauth.extra,
         }
@@ -227,7 +245,7 @@ class CredentialStore:
             response = self._http.post(oauth.token_url, data=form, timeout=oauth.timeout)
         except httpx.HTTPError as error:
             raise Unavailable(self._system, f"its token endpoint is away ({type(error).__name__})", 15.0) from None
-        secrets = [*self.secrets(), *([refresh_token] if refresh_token else [])]
+        secrets = [*self.secrets(), *([refresh_token] if refresh_token else []), *filter(None, [form.get("assertion")])]
         if response.status_code in (400, 401, 403):
             detail = f"{response.status_code}: {mask(response.text, secrets, longest=200)}"
             raise NotAuthorised(

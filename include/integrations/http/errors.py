@@ -30,7 +30,15 @@ class Unavailable(SystemTrouble):
 
 
 class NotAuthorised(Unavailable):
-    """The system refuses the credential; every call waits until a person has renewed or widened it."""
+    """The system refuses the credential; every call waits until a person has renewed or widened it.
+
+    :param body: the answer's body to a call, parsed when it is JSON; None where the credential itself was refused. It
+        may hold personal data: never log it.
+    """
+
+    def __init__(self, system: str, message: str, retry_after: float | None = None, body: object = None) -> None:
+        super().__init__(system, message, retry_after)
+        self.body = body
 
 
 class Rejected(SystemTrouble):
