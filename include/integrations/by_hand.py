@@ -14,9 +14,9 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Engine, Row, text
 
 from include.cases.model import Reason
-from include.contracts.registry import contracts
 from include.data.database import authored
 from include.integrations.ledger import LONGEST_ERROR, WITHDRAWN
+from include.integrations.uncarried import carried
 
 RETRIED, SETTLED, GIVEN_UP = "effect retried", "effect settled", "effect given up"
 """The events of what is done here."""
@@ -154,7 +154,7 @@ def _change(
             "ids": list(values),
             "values": list(values.values()),
             "withdrawn": WITHDRAWN,
-            "holding": _holding(),
+            "holding": carried(),
             "kind": kind,
             "detail": Jsonb(dict(detail or {})),
         },
@@ -196,15 +196,5 @@ def _set_aside(connection: Connection, changed: Sequence[Row[Any]], why: str) ->
                   from jsonb_each(:reasons) as v join effects e on e.id = v.key::bigint join cases c on c.id = e.case_id
                   where {_HOLDS} group by e.case_id) as held
             where cases.id = held.case_id and cases.state = 'pending'"""),
-        {"reasons": Jsonb(reasons), "holding": _holding()},
+        {"reasons": Jsonb(reasons), "holding": carried()},
     ).rowcount
-
-
-def _holding() -> list[str]:
-    """The steps that wait for their effects in a system: `workflow/step/system`."""
-    return [
-        f"{workflow}/{step.id}/{system}"
-        for workflow, of in contracts().items()
-        for step in of.steps
-        for system in step.systems
-    ]

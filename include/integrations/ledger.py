@@ -44,10 +44,12 @@ MOST_REFUSALS = 3
 """Calls in a row of which nothing was taken, after which a system is left alone until the next delivery."""
 
 WITHDRAWN = "withdrawn: "
-"""How the error begins of an effect that a person does not want any more; nobody is alerted about it."""
+"""How the error begins of an effect that is not wanted any more; nobody hears of it, and nobody waits for it."""
 
 LONGEST_ERROR = 2_000
 """Characters kept of an error; some systems answer with whole pages."""
+
+_GIVEN_UP = f"({{0}}.state = 'dead' and starts_with({{0}}.error, '{WITHDRAWN}'))"
 
 
 # The answer to a dead effect is empty, and not lacking: whoever builds on it need not wait.
@@ -82,9 +84,9 @@ class Scope:
         """The SQL that is true for an effect whose turn it is."""
         if not self.in_order:
             return "true"
-        return """not exists (
+        return f"""not exists (
                           select from effects earlier where earlier.case_id = e.case_id and earlier.step = e.step
-                             and earlier.id < e.id and earlier.state <> 'sent'
+                             and earlier.id < e.id and earlier.state <> 'sent' and not {_GIVEN_UP.format("earlier")}
                              and (earlier.operation <> e.operation or earlier.target = e.target))"""
 
     @property
@@ -126,8 +128,9 @@ def write(connection: Connection, effects: Iterable[Effect], mode: Mode) -> int:
         return 0
     result = connection.execute(
         text("""
-            insert into effects (key, system, operation, case_id, step, target, payload, mode)
-            select key, system, operation, case_id, step, target, payload, mode
+            insert into effects (key, system, operation, case_id, step, target, payload, mode, available_at)
+            select key, system, operation, case_id, step, target, payload, mode,
+                   case when available_at > created_at then available_at else now() end
             from (select distinct on (key) * from planned order by key, id) first order by id
             on conflict (key) do update set
                 payload = excluded.payload, mode = excluded.mode,
@@ -147,8 +150,8 @@ def _rows(effects: Iterable[Effect], mode: Mode) -> Iterable[Sequence[Any]]:
     now = datetime.now(UTC)
     for place, e in enumerate(effects):
         yield (
-            place, e.key, e.system, e.operation, e.case_id, e.step, e.target, Jsonb(e.payload), mode, "pending", 0, now,
-            now,
+            place, e.key, e.system, e.operation, e.case_id, e.step, e.target, Jsonb(e.payload), mode, "pending", 0,
+            e.not_before or now, now,
         )  # fmt: skip
 
 
@@ -340,27 +343,16 @@ class Standing:
 
 
 def standings(connection: Connection, case_ids: Sequence[int], step: str) -> dict[int, Standing]:
-    """Return where the effects of `step` stand, for each case that has one not sent."""
+    """Return where the effects of `step` stand, for each case that has one not sent; a withdrawn one does not count."""
     rows = connection.execute(
-        text("""
+        text(f"""
             select case_id,
                    max(case when state = 'sending' then lease_until else available_at end)
                        filter (where state <> 'dead'),
-                   coalesce(jsonb_object_agg(operation, error) filter (where state = 'dead'), '{}')
-            from effects where case_id = any(:ids) and step = :step and state <> 'sent' group by case_id"""),
+                   coalesce(jsonb_object_agg(operation, error) filter (where state = 'dead'), '{{}}')
+            from effects
+            where case_id = any(:ids) and step = :step and state <> 'sent' and not {_GIVEN_UP.format("effects")}
+            group by case_id"""),
         {"ids": list(case_ids), "step": step},
     )
     return {case_id: Standing(open_until, dead) for case_id, open_until, dead in rows}
-
-
-def due(connection: Connection, system: str) -> bool:
-    """Tell whether `system` has effects that belong to no case and are due, as alerts are."""
-    return bool(
-        connection.execute(
-            text("""
-                select exists (select from effects where system = :system and case_id is null
-                    and ((state in ('pending', 'failed', 'unknown') and available_at <= now())
-                         or (state = 'sending' and lease_until < now())))"""),
-            {"system": system},
-        ).scalar_one()
-    )

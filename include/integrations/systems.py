@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -51,6 +52,7 @@ class Effect:
     """One intended change in an outside system, before the ledger has it.
 
     :param key: business identity; the same key is the same effect, however often it is planned.
+    :param not_before: when it may be sent at the earliest, where people are to have time to take it back.
     """
 
     key: str
@@ -60,6 +62,7 @@ class Effect:
     step: str
     target: str
     payload: Json
+    not_before: datetime | None = None
 
     @classmethod
     def of(cls, work: Work, *, system: str, operation: str, case_id: int, target: str, payload: Json) -> Effect:

@@ -44,7 +44,7 @@ from waybill.operators.approvals import (
 from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator, ReclaimCasesOperator
 from waybill.operators.effects import EffectStepOperator
 from waybill.operators.reports import DeliverReportsOperator, MakeReportOperator
-from waybill.triggers import PendingCasesTrigger
+from waybill.triggers import DueEffectsTrigger, PendingCasesTrigger
 
 START = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 """First day that the scheduled companions can be backfilled from."""
@@ -78,6 +78,11 @@ def pending(workflow: str) -> list[Asset]:
             watchers=[AssetWatcher(name=f"watch_{workflow}", trigger=PendingCasesTrigger(workflow=workflow))],
         )
     ]
+
+
+def effects_due() -> list[Asset]:
+    """Return the schedule of the DAG that runs whenever effects are due that no case carries."""
+    return [Asset(name="effects_due", watchers=[AssetWatcher(name="watch_effects_due", trigger=DueEffectsTrigger())])]
 
 
 def workflow_dag(

@@ -1,6 +1,6 @@
-"""The watcher that starts a workflow when it has cases pending.
+"""The watchers that start a workflow when it has cases pending, and the ledger's DAG when effects are due.
 
-Looks at what is pending in the database, not at single messages: a message that is lost delays work, and strands none.
+They look at what the database holds, not at single messages: a message that is lost delays work, and strands none.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from include.cases.store import PENDING
 from include.data.database import SCHEMA, asyncpg_dsn
+from include.integrations import uncarried
 
 CHANNEL = "waybill_cases"
 LOOK = PENDING.replace(":workflow", "$1") + ", (select coalesce(max(id), 0) from claims where workflow = $1)"
 REPEAT_AFTER = 15.0
 """Seconds after which an announcement that nobody acted on is made again."""
 RECONNECT_AFTER = 2.0
+DUE = uncarried.DUE.replace(":every_minute", "$1").replace(":carried", "$2")
+REPEAT_DUE_AFTER = 60.0
+"""The same for effects: a system that cannot be called now is not called more often."""
 
 
 class PendingCasesTrigger(BaseEventTrigger):
@@ -76,3 +80,46 @@ class PendingCasesTrigger(BaseEventTrigger):
     def _wake(self, woken: asyncio.Event, workflow: object) -> None:
         if workflow == self.workflow:
             woken.set()
+
+
+class DueEffectsTrigger(BaseEventTrigger):
+    """Fires when effects are due that no case carries; see `include.integrations.uncarried`.
+
+    :param poll_interval: seconds between looks.
+    """
+
+    def __init__(self, poll_interval: float = 5.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again."""
+        return "waybill.triggers.DueEffectsTrigger", {"poll_interval": self.poll_interval}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch for ever; a database that is away is waited for."""
+        values = await asyncio.to_thread(uncarried.values)
+        while True:
+            try:
+                async for event in self._watch(values):
+                    yield event
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                self.log.warning("the watcher of the ledger lost the database: %s", type(error).__name__)
+                await asyncio.sleep(RECONNECT_AFTER)
+
+    async def _watch(self, values: dict[str, Any]) -> AsyncIterator[TriggerEvent]:
+        connection = await asyncpg.connect(
+            asyncpg_dsn(), timeout=5, command_timeout=5, server_settings={"search_path": SCHEMA}
+        )
+        try:
+            announced_at, last = 0.0, set[str]()
+            while True:
+                rows = await connection.fetch(DUE, values["every_minute"], values["carried"])
+                due = {row["system"] for row in rows}
+                if due and (due - last or time.monotonic() - announced_at > REPEAT_DUE_AFTER):
+                    announced_at = time.monotonic()
+                    yield TriggerEvent({"systems": sorted(due)})  # type: ignore[no-untyped-call]
+                last = due
+                await asyncio.sleep(self.poll_interval)
+        finally:
+            await connection.close(timeout=2)

@@ -67,6 +67,7 @@ EXPECTED = {
     "waybill_alerts",
     "waybill_canary",
     "waybill_approvals",
+    "waybill_ledger",
     "approval_delegate",
     "stock_period",
     "person_data",

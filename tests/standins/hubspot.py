@@ -273,7 +273,7 @@ class HubSpot:
     def put(self, kind: str, object_id: str | None, properties: dict[str, str]) -> tuple[str, bool]:
         for name, known in self.properties[kind].items():
             if known.unique and (value := properties.get(name)):
-                for other in self.having(kind, name, value):
+                for other in [*self.having(kind, name, value), *(self.also(value) if name == "email" else ())]:
                     if other != object_id:
                         raise Refusal(
                             409,
@@ -387,6 +387,52 @@ class HubSpot:
             return 207, _done(results, errors)
         return (201 if verb == "create" else 200), _done(results)
 
+    def also(self, address: str) -> list[str]:
+        """The contacts that have an address as a further one, as those have that another was merged into."""
+        return [
+            one
+            for one, properties in self.objects["contacts"].items()
+            if address in properties.get("hs_additional_emails", "").split(";")
+        ]
+
+    def merge(self, body: Any) -> dict[str, Any]:
+        """Merge two contacts into a record with a new id; there is no way back.
+
+        Sources: the reference "Merge two contacts" and the article "Merge records": the primary's values stay, blanks
+        are filled, the further stage and both addresses are kept, and both records' associations.
+        """
+        if not isinstance(body, dict) or set(body) != {"primaryObjectId", "objectIdToMerge"}:
+            raise Refusal(400, "VALIDATION_ERROR", "Invalid input JSON: primaryObjectId, objectIdToMerge")
+        primary, other = body["primaryObjectId"], body["objectIdToMerge"]
+        if not isinstance(primary, str) or not isinstance(other, str) or primary == other:
+            raise Refusal(400, "VALIDATION_ERROR", "Invalid input JSON: two different ids are needed")
+        with self.lock:
+            if primary not in self.objects["contacts"] or other not in self.objects["contacts"]:
+                raise Refusal(404, "OBJECT_NOT_FOUND", "resource not found")
+            kept, gone = self.objects["contacts"].pop(primary), self.objects["contacts"].pop(other)
+            whole = {**gone, **{name: value for name, value in kept.items() if value}}
+            addresses = {
+                address
+                for one in (kept, gone)
+                for address in (one.get("email", ""), *one.get("hs_additional_emails", "").split(";"))
+            }
+            whole["hs_additional_emails"] = ";".join(sorted(addresses - {"", whole.get("email", "")}))
+            stages = [one["lifecyclestage"] for one in (kept, gone) if one.get("lifecyclestage")]
+            if stages:
+                whole["lifecyclestage"] = max(stages, key=STAGES.index)
+            merged = [*kept.get("hs_merged_object_ids", "").split(";"), primary, other]
+            whole["hs_merged_object_ids"] = ";".join(one for one in merged if one)
+            new = str(next(self.numbers))
+            self.objects["contacts"][new] = whole
+            old = (("contacts", primary), ("contacts", other))
+            self.associations = {
+                (*(("contacts", new) if pair[:2] in old else pair[:2]),
+                 *(("contacts", new) if pair[2:] in old else pair[2:]))
+                for pair in self.associations
+            }  # fmt: skip
+        stamp = "2026-01-01T00:00:00Z"
+        return {"id": new, "properties": whole, "createdAt": stamp, "updatedAt": stamp, "archived": False}
+
     def gdpr_delete(self, body: dict[str, Any]) -> None:
         """Delete a contact for good, with its associations; the objects at their other ends stay."""
         if not isinstance(body, dict) or not isinstance(body.get("objectId"), str):
@@ -482,6 +528,8 @@ def app_of(account: HubSpot) -> FastAPI:  # noqa: PLR0915
                     status, found = account.batch(kind, verb, body)
                 case ("POST", "crm", "v4", "associations", kind, to, "batch", "associate", "default"):
                     status, found = account.associate(kind, to, body)
+                case ("POST", "crm", "v3", "objects", "contacts", "merge"):
+                    status, found = 200, account.merge(body)
                 case ("POST", "crm", "v3", "objects", "contacts", "gdpr-delete"):
                     account.gdpr_delete(body)
                     status, found = 204, None

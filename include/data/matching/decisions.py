@@ -1,11 +1,10 @@
 """What a person decides about a possible duplicate: merge, keep apart, and undo of either.
 
-Changes the directory only; bringing the CRM in line is an effect, and the caller's.
+Changes the directory only; what the CRM is told of it is `include.integrations.merges`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -214,12 +213,3 @@ def _tell(connection: Connection, kind: str, pair: RowMapping) -> None:
     if pair["case_id"] is not None:
         contacts = [str(pair["contact_a"]), str(pair["contact_b"])]
         record(connection, kind, [pair["case_id"]], {"pair": pair["id"], "contacts": contacts})
-
-
-ACTIONS: Mapping[str, Callable[[Connection, int, str], Decision]] = {
-    "merge": merge,
-    "keep apart": keep_apart,
-    "undo merge": undo_merge,
-    "undo keep apart": lambda connection, pair_id, _by: undo_keep_apart(connection, pair_id),
-}
-"""What a person can do, by its name in forms: with a transaction, a pair, and who does it."""

@@ -34,8 +34,9 @@ def plan_client(work: Work, crm: Provider) -> list[Effect]:  # noqa: ARG001 - ev
     )
     rows = work.connection.execute(
         text("""
-            select case_id, contact_id::text, company_id::text from clients where case_id = any(:ids) order by case_id
-        """),
+            select case_id, coalesce(known.merged_into, known.id)::text, clients.company_id::text
+            from clients join directory_contacts known on known.id = contact_id
+            where case_id = any(:ids) order by case_id"""),
         work.values,
     )
     return [

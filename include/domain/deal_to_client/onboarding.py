@@ -172,13 +172,14 @@ def _clients(work: Work) -> Sequence[RowMapping]:
     return (
         work.connection.execute(
             text("""
-                select clients.case_id, clients.deal_id::text, clients.contact_id::text, clients.company_id::text,
+                select clients.case_id, clients.deal_id::text, person.id::text as contact_id, clients.company_id::text,
                        clients.since, person.email, person.email_key, person.first_name, person.full_name,
                        person.country, company.name as company, lead.language,
                        exists (select from suppressions where suppressions.email_key = person.email_key
                                or suppressions.email_key = lower(person.email)) as suppressed
                 from clients
-                join directory_contacts person on person.id = clients.contact_id
+                join directory_contacts own on own.id = clients.contact_id
+                join directory_contacts person on person.id = coalesce(own.merged_into, own.id)
                 left join directory_companies company on company.id = clients.company_id
                 left join lateral (
                     select language from leads

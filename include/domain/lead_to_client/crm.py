@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from include.cases.model import Work
 from include.contracts.registry import contract
 from include.domain.lead_to_client.survivorship import surviving
+from include.integrations.ledger import WITHDRAWN
 from include.integrations.systems import CrmProvider, Effect, Provider
 
 Kind = Literal["company", "contact", "deal"]
@@ -25,13 +26,16 @@ def plan_crm(work: Work, crm: Provider) -> list[Effect]:
     Leads of one contact in the same batch build on each other, in order of arrival.
     """
     open_deals(work.connection, work.case_ids)
+    withdraw_former(work)
     rows = work.connection.execute(
         text("""
-            select leads.case_id, leads.company_id::text, leads.contact_id::text, leads.deal_id::text, email, phone,
-                   first_name, last_name, full_name, job_title, country, city, language, company, domain,
+            select leads.case_id, leads.company_id::text, coalesce(known.merged_into, known.id)::text as contact_id,
+                   leads.deal_id::text, leads.email, leads.phone, leads.first_name, leads.last_name, leads.full_name,
+                   job_title, leads.country, leads.city, language, company, leads.domain,
                    company_size, interest, consent, leads.source, campaign, first_touch, last_touch,
                    deals.case_id = leads.case_id as opens_the_deal
             from leads join deals on deals.id = leads.deal_id
+            join directory_contacts known on known.id = leads.contact_id
             where leads.case_id = any(:ids) order by leads.case_id"""),
         work.values,
     ).mappings()
@@ -62,6 +66,23 @@ def open_deals(connection: Connection, case_ids: list[int]) -> None:
                 (select id from deals where deals.contact_id = leads.contact_id and deals.state = 'open')
             where case_id = any(:ids) and deal_id is null"""),
         {"ids": case_ids},
+    )
+
+
+def withdraw_former(work: Work) -> None:
+    """Give up what this step has not sent about a contact or a deal that a lead does not have any more.
+
+    That happens when a correction, or a merge, gave the lead another one meanwhile.
+    """
+    work.connection.execute(
+        text("""
+            update effects set state = 'dead', error = :error
+            from leads left join directory_contacts known on known.id = leads.contact_id
+            where effects.case_id = any(:ids) and effects.step = :step and leads.case_id = effects.case_id
+              and effects.state in ('pending', 'failed', 'dead')
+              and case operation when 'upsert_contact' then target <> coalesce(known.merged_into, known.id)::text
+                                 when 'upsert_deal' then target <> leads.deal_id::text else false end"""),
+        {**work.values, "step": work.step, "error": WITHDRAWN + "the lead has another contact or deal now"},
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from include.cases.model import Work
 from include.contracts.registry import contract
 from include.domain.lead_to_client.assignment import Roster, roster
+from include.domain.lead_to_client.crm import withdraw_former
 from include.domain.lead_to_client.segments import Segment, table
 from include.domain.lead_to_client.survivorship import surviving
 from include.integrations.systems import CrmProvider, Effect, Json, Provider
@@ -29,12 +30,16 @@ def plan_tasks(work: Work, crm: Provider) -> list[Effect]:
     By the contract's field ownership: an owner whom sales has set stays, and no stage moves backwards. Leads of one
     contact in the same batch build on each other, in order of arrival.
     """
+    withdraw_former(work)
     rows = work.connection.execute(
         text("""
-            select case_id, cases.key, contact_id::text, company_id::text, deal_id::text, assignee, segment, match,
-                   task_due_at, full_name, first_name, last_name, company, email, phone, job_title, interest,
+            select case_id, cases.key, coalesce(known.merged_into, known.id)::text as contact_id,
+                   leads.company_id::text, deal_id::text, assignee, segment, match, task_due_at, leads.full_name,
+                   leads.first_name, leads.last_name, company, leads.email, leads.phone, job_title, interest,
                    message, leads.source, campaign
-            from leads join cases on cases.id = case_id where case_id = any(:ids) order by case_id"""),
+            from leads join cases on cases.id = case_id
+            left join directory_contacts known on known.id = leads.contact_id
+            where case_id = any(:ids) order by case_id"""),
         work.values,
     ).mappings()
     leads = [dict(row) for row in rows]

@@ -28,6 +28,8 @@ TABLES = {
     "create_task": _Table("crm_tasks", ("contact_key", "deal_key")),
 }
 KINDS = {"company": "crm_companies", "contact": "crm_contacts", "deal": "crm_deals"}
+STAGES = ("lead", "mql", "sql", "opportunity", "customer")
+"""The lifecycle stages, in their order: of two contacts that are merged, the further one stays."""
 
 
 class BuiltinCrm:
@@ -35,7 +37,10 @@ class BuiltinCrm:
 
     name = "builtin"
     batch_size = 2_000
-    operations: Mapping[str, Operation] = {name: Operation(name, Settle.RESEND) for name in (*TABLES, "erase_contact")}
+    operations: Mapping[str, Operation] = {
+        **{name: Operation(name, Settle.RESEND) for name in (*TABLES, "erase_contact")},
+        "merge_contacts": Operation("merge_contacts", Settle.LOOKUP),
+    }
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -44,6 +49,8 @@ class BuiltinCrm:
         """Write all effects in one statement; where one of them breaks it, each by itself."""
         try:
             with self._engine.begin() as connection:
+                if operation == "merge_contacts":
+                    return [_merge(connection, effect.payload["key"], effect.payload["merged"]) for effect in effects]
                 if operation == "erase_contact":
                     _erase(connection, effects)
                 else:
@@ -56,9 +63,15 @@ class BuiltinCrm:
             return [self.apply(operation, [effect])[0] for effect in effects]
         return [Sent({"id": effect.payload["key"]}) for effect in effects]
 
-    def settle(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
-        """Never asked: everything here may be sent again."""
-        return self.apply(operation, effects)
+    def settle(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:  # noqa: ARG002
+        """Say whether contacts are merged already: then the other one is gone. All else may be sent again."""
+        there = self.read("contact", [effect.payload["merged"] for effect in effects])
+        return [
+            Failed("the two are there still; they are merged again", retry_after=0)
+            if effect.payload["merged"] in there
+            else Sent({"id": effect.payload["key"], "merged": True})
+            for effect in effects
+        ]
 
     def read(self, kind: str, keys: Sequence[str]) -> Mapping[str, Json]:
         """Return the properties of those of `keys` that exist."""
@@ -100,3 +113,35 @@ def _erase(connection: Connection, effects: Sequence[PendingEffect]) -> None:
                 where {column} = any(:keys) and properties <> '{{}}'"""),
             keys,
         )
+
+
+def _merge(connection: Connection, key: str, merged: str) -> Outcome:
+    """Let one contact stand for another: it gets what only the other has, with its deals and tasks, and that one goes.
+
+    Where only the other is known, it goes on under the key of the first.
+    """
+    values = {"key": key, "merged": merged, "stages": list(STAGES)}
+    known = connection.execute(
+        text("select key from crm_contacts where key in (:key, :merged) order by key for update"), values
+    ).scalars()
+    if merged not in set(known):
+        return Sent({"id": key, "merged": False})
+    connection.execute(
+        text("""
+            insert into crm_contacts (key, company_key, properties)
+            select :key, company_key, properties from crm_contacts where key = :merged
+            on conflict (key) do update set
+                company_key = coalesce(crm_contacts.company_key, excluded.company_key),
+                properties = excluded.properties || jsonb_strip_nulls(crm_contacts.properties)
+                    || case when array_position(cast(:stages as text[]), excluded.stage)
+                                 > array_position(cast(:stages as text[]), crm_contacts.stage)
+                            then jsonb_build_object('lifecycle_stage', excluded.stage) else '{}' end,
+                updated_at = now()"""),
+        values,
+    )
+    for table in ("crm_deals", "crm_tasks"):
+        connection.execute(
+            text(f"update {table} set contact_key = :key, updated_at = now() where contact_key = :merged"), values
+        )
+    connection.execute(text("delete from crm_contacts where key = :merged"), values)
+    return Sent({"id": key, "merged": True})

@@ -123,6 +123,7 @@ class HubSpotCrm:
         "upsert_deal": Operation("upsert_deal", Settle.RESEND),
         "create_task": Operation("create_task", Settle.LOOKUP),
         "erase_contact": Operation("erase_contact", Settle.RESEND),
+        "merge_contacts": Operation("merge_contacts", Settle.LOOKUP),
     }
 
     def __init__(self, client: HttpClient, *, owners: Mapping[str, str] | None = None) -> None:
@@ -146,7 +147,9 @@ class HubSpotCrm:
     def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
         """Write the objects of `effects`, with their associations; one outcome each, in the same order."""
         if operation == "erase_contact":
-            return self._erase(effects)
+            return self._each(effects, self._erase_one)
+        if operation == "merge_contacts":
+            return self._each(effects, self._merge_one)
         kind = OPERATIONS[operation]
         with self._client.within(LONGEST_APPLY):
             try:
@@ -166,7 +169,9 @@ class HubSpotCrm:
         return outcomes
 
     def settle(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
-        """Ask HubSpot which of `effects` it has, by their keys."""
+        """Ask HubSpot which of `effects` it has, by their keys; of a merge, whether the other contact is gone."""
+        if operation == "merge_contacts":
+            return self._each(effects, self._merged)
         kind = OPERATIONS[operation]
         try:
             with self._client.within(LONGEST_APPLY):
@@ -420,22 +425,23 @@ class HubSpotCrm:
             except SystemTrouble as error:
                 _fail(linked, error)
 
-    def _erase(self, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
-        """Delete contacts for good, one a call, and empty the tasks about them, which HubSpot keeps.
-
-        Source: "Permanently delete a contact (GDPR-compliant)" in HubSpot's reference. One that it does not have is
-        erased already.
-        """
+    def _each(self, effects: Sequence[PendingEffect], do: Callable[[Json], Outcome]) -> Sequence[Outcome]:
+        """Do what HubSpot takes one a call."""
         outcomes: list[Outcome] = []
         with self._client.within(LONGEST_APPLY):
             for effect in effects:
                 try:
-                    outcomes.append(Sent({"erased": self._erase_one(effect.payload)}))
+                    outcomes.append(do(effect.payload))
                 except SystemTrouble as error:
                     outcomes.append(_outcome(error))
         return outcomes
 
-    def _erase_one(self, contact: Json) -> int:
+    def _erase_one(self, contact: Json) -> Outcome:
+        """Delete a contact for good, and empty the tasks about it, which HubSpot keeps.
+
+        Source: "Permanently delete a contact (GDPR-compliant)" in HubSpot's reference. One that it does not have is
+        erased already.
+        """
         blank = {"hs_task_subject": ERASED, "hs_task_body": ""}
         tasks = sorted(self._ids("task", contact.get("tasks", ())).values())
         for part in _parts(tasks, BATCH):
@@ -444,7 +450,41 @@ class HubSpotCrm:
         found = self._ids("contact", [contact["key"]])
         for object_id in found.values():
             self._client.post("/crm/v3/objects/contacts/gdpr-delete", {"objectId": object_id}, repeatable=True)
-        return len(found)
+        return Sent({"erased": len(found)})
+
+    def _merge_one(self, pair: Json) -> Outcome:
+        """Merge two contacts, or give the one that HubSpot has the key of the one that stands for both.
+
+        Sources: "Merge two contacts" in HubSpot's reference, and "Merge records" in its knowledge base: it cannot be
+        undone; the values of the primary one stay, the other's fill its blanks, its address becomes a further one and
+        the further lifecycle stage stays. The answer's id may be a new one, so the key is looked at again.
+        """
+        key, merged = pair["key"], pair["merged"]
+        found = self._ids("contact", [key, merged])
+        if merged not in found:
+            return Sent({"id": found.get(key), "merged": False})
+        if key not in found:
+            self._give_key(found[merged], key)
+            return Sent({"id": found[merged], "merged": True})
+        body = {"primaryObjectId": found[key], "objectIdToMerge": found[merged]}
+        answer = self._client.post("/crm/v3/objects/contacts/merge", body, repeatable=False)
+        try:
+            object_id = str(answer.json()["id"])
+            if self._ids("contact", [key]).get(key) != object_id:
+                self._give_key(object_id, key)
+        except (SystemTrouble, ValueError, KeyError) as error:
+            return Unknown(f"hubspot: they are merged, and what came of the key is not known ({error!r})")
+        return Sent({"id": object_id, "merged": True})
+
+    def _give_key(self, object_id: str, key: str) -> None:
+        inputs = [{"id": object_id, "properties": {KEY: key}}]
+        self._client.post("/crm/v3/objects/contacts/batch/update", {"inputs": inputs}, repeatable=True)
+
+    def _merged(self, pair: Json) -> Outcome:
+        found = self._ids("contact", [pair["key"], pair["merged"]])
+        if pair["merged"] in found:
+            return Failed("HubSpot has the two still; they are merged again", retry_after=0)
+        return Sent({"id": found.get(pair["key"]), "merged": True})
 
     # --- reading
 

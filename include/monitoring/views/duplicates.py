@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
+
+from include.integrations import merges
 
 PAGE = 50
 """Pairs of one page."""
@@ -74,6 +76,7 @@ class Pair:
     """Two contacts side by side: the older, which stays when they are merged, and the younger.
 
     :param evidence: comparison -> how far both agree, as the model saw it; no personal data.
+    :param crm: what the CRM is told of it, where they are merged; as `merges.of_pair` returns it.
     """
 
     id: int
@@ -85,6 +88,7 @@ class Pair:
     evidence: Mapping[str, str]
     older: Contact
     younger: Contact
+    crm: Row[Any] | None = None
 
     def verdict(self, name: str) -> str:
         """Return how both compare in one field: same, differs, only one has it, or neither."""
@@ -121,7 +125,10 @@ def pair(connection: Connection, pair_id: int) -> Pair | None:
                 found.merged_into is not None)
         for found in connection.execute(text(_CONTACTS), {"one": row.contact_a, "other": row.contact_b})
     )  # fmt: skip
-    return Pair(row.id, row.score, row.case_id, row.state, row.decided_by, row.decided_at, row.evidence, older, younger)
+    return Pair(
+        row.id, row.score, row.case_id, row.state, row.decided_by, row.decided_at, row.evidence, older, younger,
+        merges.of_pair(connection, pair_id),
+    )  # fmt: skip
 
 
 def _pairs(connection: Connection, which: str, values: Mapping[str, Any]) -> list[PairRow]:

@@ -9,6 +9,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.data.database import authored, engine
 from include.data.matching import decisions
+from include.environment import current
+from include.integrations import merges
+from include.integrations.systems import Mode
 from waybill.operators.forms import triggered_by
 
 if TYPE_CHECKING:
@@ -26,7 +29,8 @@ class DecideDuplicateOperator(BaseOperator):
         wanted, actor = context["params"], triggered_by(context)
         try:
             with authored(engine(), actor=actor, run=context["run_id"]) as connection:
-                decision = decisions.ACTIONS[wanted["decision"]](connection, wanted["pair_id"], actor)
+                mode = Mode(current().effect_mode)
+                decision = merges.ACTIONS[wanted["decision"]](connection, wanted["pair_id"], actor, mode)
         except (decisions.PairUnknown, decisions.DecidedOtherwise) as error:
             raise AirflowFailException(str(error)) from None
         self.log.info("pair %d is %s%s", decision.pair_id, decision.state, "" if decision.changed else ", as before")

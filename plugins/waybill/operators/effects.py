@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import BaseOperator
+
 from include.data.database import engine
 from include.environment import current
+from include.integrations import uncarried
 from include.integrations.steps import Plan, run_effect_step
 from include.integrations.systems import Mode
 from waybill.operators.cases import _ClaimedOperator
@@ -38,3 +41,14 @@ class EffectStepOperator(_ClaimedOperator):
         with closing_provider(self.system) as found:
             tally = run_effect_step(engine(), self.position(context), self.plan, found, system=self.system, mode=mode)
         return asdict(tally)
+
+
+class DeliverDueEffectsOperator(BaseOperator):
+    """Deliver what is due and no case carries; what a system does not take now comes again when it is due anew.
+
+    :returns: how many each system took.
+    """
+
+    def execute(self, context: Context) -> dict[str, int]:  # noqa: ARG002
+        """Deliver it."""
+        return uncarried.deliver_due(engine(), closing_provider)

@@ -9,6 +9,9 @@ from fastapi.responses import HTMLResponse, Response
 
 from include.data.database import authored, engine
 from include.data.matching import decisions
+from include.environment import current
+from include.integrations import merges
+from include.integrations.systems import Mode
 from include.monitoring.views import duplicates
 from waybill.pages.rendering import page, redirect
 from waybill.pages.visitor import Acting, Looking
@@ -19,6 +22,7 @@ DONE = {
     "merge": "merged",
     "keep apart": "kept apart",
     "undo merge": "two people again, and open",
+    merges.PARTED: "two people again, and open",
     "undo keep apart": "open again",
 }
 """What a pair is after each decision."""
@@ -45,18 +49,21 @@ def side_by_side(pair_id: int, visitor: Looking, said: str | None = None) -> HTM
         pair = duplicates.pair(connection, pair_id)
     if pair is None:
         raise HTTPException(404, "there is no such pair")
-    return page("duplicate.html", visitor, tab=TAB, said=said, pair=pair, compared=duplicates.COMPARED)
+    return page(
+        "duplicate.html", visitor, tab=TAB, said=said, pair=pair, compared=duplicates.COMPARED,
+        grace=round(merges.grace().total_seconds() / 60), parted=merges.PARTED,
+    )  # fmt: skip
 
 
 @router.post("/{pair_id}")
 def decide(pair_id: int, visitor: Acting, decision: Annotated[str, Form()]) -> Response:
     """Merge the pair, keep it apart, or undo either; what was decided otherwise meanwhile is told."""
-    action = decisions.ACTIONS.get(decision)
+    action = merges.ACTIONS.get(decision)
     if action is None:
         raise HTTPException(422, "there is no such decision")
     try:
         with authored(engine(), actor=visitor.actor) as connection:
-            done = action(connection, pair_id, visitor.actor)
+            done = action(connection, pair_id, visitor.actor, Mode(current().effect_mode))
     except decisions.PairUnknown:
         raise HTTPException(404, "there is no such pair") from None
     except decisions.DecidedOtherwise as error:

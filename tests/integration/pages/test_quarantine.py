@@ -425,7 +425,7 @@ def test_a_merge_and_keeping_apart_are_decided_undone_and_harmless_twice(
             answer = olga.submit(path, path, decision=undo)
             assert said in landed(olga, answer)
         assert pair_state(engine) == ("open", None)
-    found = rows(engine, "select kind, actor from events where kind !~ 'received' order by id")
+    found = rows(engine, "select kind, actor from events where kind !~ 'received|effect' order by id")
     assert [row["kind"] for row in found] == ["merged", "merge undone", "kept apart", "keep apart undone"]
     assert {row["actor"] for row in found} == {"user:olga"}
 
@@ -438,6 +438,25 @@ def test_what_somebody_else_decided_otherwise_stays(engine: Engine, log_in: Any,
     assert "Nothing was changed: pair 1 was kept apart by user:anna" in said
     assert olga.submit(path, path, decision="other").status_code == 422
     assert pair_state(engine) == ("kept apart", "user:anna")
+
+
+def test_the_page_of_a_pair_says_what_the_crm_is_told_and_what_cannot_be_undone(
+    engine: Engine, log_in: Any, pair: int
+) -> None:
+    olga, path = log_in("op"), f"/quarantine/duplicates/{pair}"
+    assert "the CRM merges its two contacts in the same way 60 minutes later, and cannot undo that" in olga.text(path)
+    assert "The CRM is told to merge its two contacts after" in landed(olga, olga.submit(path, path, decision="merge"))
+    told = "update effects set state = 'sent', sent_at = now(), answer = '{\"merged\": true}'"
+    change(engine, told)
+    shown = olga.text(path)
+    assert "The CRM has merged its two contacts" in shown
+    assert "Undo the merge" not in shown
+    refused = landed(olga, olga.submit(path, path, decision="undo merge"))
+    assert "Nothing was changed: the CRM has merged the two, and cannot part them" in refused
+    assert pair_state(engine) == ("merged", "user:olga")
+    said = landed(olga, olga.submit(path, path, decision="undo merge, parted in the CRM"))
+    assert "two people again" in said
+    assert pair_state(engine) == ("open", None)
 
 
 # --- who may ---
