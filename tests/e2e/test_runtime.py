@@ -158,6 +158,9 @@ def test_every_command_explains_itself() -> None:
 def test_the_demo_ends_with_balanced_books_and_everything_heals_and_stops(run: Run, home: Home) -> None:
     done = run("demo", "--seconds", "240")
     assert "They balance" in done.stdout
+    assert "reports_daily: success" in done.stdout
+    assert (home.path / "exports" / "reports" / "preview" / "leads" / "daily").is_dir()
+    assert all(f"{home.url}/waybill/{page}" in done.stdout for page in ("board", "quarantine", "reports", "health"))
     assert home.url in done.stdout
     assert health.is_healthy(health.health(home))
 
