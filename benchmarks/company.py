@@ -279,19 +279,24 @@ def a_year(cases: int = CASES) -> Iterator[Engine]:
 
 def fill(engine: Engine, cases: int) -> None:
     """Write the year."""
+    fill_cases(engine, cases)
+    _move_stock(engine, cases // 2)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("vacuum analyze"))
+
+
+def fill_cases(engine: Engine, cases: int, events_a_case: int = EVENTS_A_CASE) -> None:
+    """Write the year without its stock."""
     people = cases * 2 // 5
     _write(engine, (_PEOPLE, _BUDGETS), {"people": people})
     for first in range(1, cases + 1, BATCH):
         span = {"first": first, "last": min(first + BATCH - 1, cases)}
-        values = {**span, "cases": cases, "people": people, "each": EVENTS_A_CASE}
+        values = {**span, "cases": cases, "people": people, "each": events_a_case}
         _write(engine, (_CASES, _EVENTS, _EFFECTS, _LEVELS, _LEADS, _PURCHASES, _STOCK_REQUESTS), values)
     _write(engine, (_BUDGET_SUMS, _ALERTS, _WEEKS, _LOOKED, _EXCEPTIONS), {})
     with engine.begin() as connection:
         for table in ("cases", "approval_rounds", "approval_stages"):
             connection.execute(text(f"select setval(pg_get_serial_sequence('{table}', 'id'), :last)"), {"last": cases})
-    _move_stock(engine, cases // 2)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("vacuum analyze"))
 
 
 def _write(engine: Engine, statements: tuple[str, ...], values: dict[str, int]) -> None:
