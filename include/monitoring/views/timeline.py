@@ -160,6 +160,8 @@ def _event(
                 facts.append((each.field, f"{before or '(empty)'} → {after or '(empty)'}"))
     else:
         facts = [(name, _line(name, value, event.state, clear)) for name, value in detail.items()]
+        if event.kind == "advanced":
+            facts = [("on to", event.stage), *(fact for fact in facts if fact != ("from", event.step))]
     if event.kind == "received":
         what = "delivery"
     if event.kind == "approval.opened":
@@ -189,6 +191,8 @@ def _line(name: str, value: Any, state: str | None, clear: bool) -> str:
     """One part of an event's detail. No personal data is written there but for what a person says in free text."""
     if not clear and (name in WRITTEN_BY_PEOPLE or (name == "outcome" and state == "rejected")):
         return HIDDEN
+    if name == "reasons":
+        value = [each["code"] for each in value]
     if isinstance(value, list) and all(isinstance(each, str | int) for each in value):
         value = ", ".join(str(each) for each in value)
     line = " ".join(shown(value).split())

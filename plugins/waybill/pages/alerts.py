@@ -5,12 +5,16 @@ Without personal data. What is done here is in `include.monitoring.alerts.quiet`
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Form, HTTPException
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.contracts.registry import contracts
@@ -29,6 +33,7 @@ HOURS = {1: "1 hour", 4: "4 hours", 12: "12 hours", 24: "1 day", 72: "3 days", 1
 """How long an alert can be quiet; there is no "for ever" among them."""
 QUIET = {"acknowledged": "Acknowledged", "snoozed": "Snoozed", "maintenance": "In maintenance"}
 LONGEST_REASON = 500
+_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 
 router = APIRouter()
 _STARTED = datetime.now(UTC)
@@ -138,8 +143,16 @@ def cases(alert_id: int, visitor: Looking) -> HTMLResponse:
 @router.get("/runbooks/{kind}")
 def runbook(kind: Kind, visitor: Looking) -> HTMLResponse:
     """Return the page for a kind of alert; only known kinds are looked up."""
-    content = (RUNBOOKS / f"{kind}.md").read_text(encoding="utf-8")
-    return page("runbook.html", visitor, tab="alerts", title=kind.replace("_", " "), content=content)
+    title, content = _runbook(kind)
+    return page("runbook.html", visitor, tab="alerts", title=title, content=content)
+
+
+@cache
+def _runbook(kind: Kind) -> tuple[str, Markup]:
+    """The heading of a runbook, and what is below it; without links, for the files that they lead to are not here."""
+    heading, _, below = (RUNBOOKS / f"{kind}.md").read_text(encoding="utf-8").partition("\n")
+    drawn = MarkdownIt("commonmark", {"html": False}).enable("table").render(_LINK.sub(r"\1", below))
+    return heading.lstrip("# "), Markup(drawn)  # noqa: S704 - a file of ours, without HTML
 
 
 def _subjects() -> dict[str, str]:

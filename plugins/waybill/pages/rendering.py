@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from include.approvals.people import people
 from include.contracts.registry import contract, load_teams
@@ -63,20 +64,25 @@ def redirect(path: str, message: str) -> RedirectResponse:
     return RedirectResponse(f"{PREFIX}/{path}{join}said={sealed(message)}", status_code=303)
 
 
-def ago(moment: datetime | None) -> str:
-    """A moment of the past for people: `3 h`, `2 d`."""
+def ago(moment: datetime | None) -> Markup:
+    """A moment of the past for people: `3 h`, `2 d`; the moment itself is told to whoever points at it."""
     if moment is None:
-        return ""
+        return Markup("")
     seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
+    lengths = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    unit, length = next((each for each in lengths if seconds >= each[1]), lengths[-1])
+    return Markup('<time datetime="{}" title="{}">{} {}</time>').format(
+        moment.isoformat(), _utc(moment), seconds // length, unit
+    )
 
 
-def when(moment: datetime | None) -> str:
+def when(moment: datetime | None) -> Markup:
     """A moment for people, in UTC as in Airflow's own pages."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else ""
+    return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), _utc(moment)) if moment else Markup("")
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def owner_name(owner: str) -> str:
@@ -91,6 +97,12 @@ def workflow_title(workflow: str) -> str:
         return contract(workflow).title
     except KeyError:
         return workflow
+
+
+def words(name: str) -> str:
+    """An identifier as the beginning of a sentence: `Cases quarantined`."""
+    said = name.replace("_", " ")
+    return said[:1].upper() + said[1:]
 
 
 def run_link(dag_id: str, run_id: str) -> str:
@@ -116,6 +128,7 @@ def _templates() -> Environment:
         "owner": owner_name,
         "workflow": workflow_title,
         "number": "{:,}".format,
+        "words": words,
     }
     environment.globals |= {"tabs": TABS, "prefix": PREFIX, "run_link": run_link}
     return environment

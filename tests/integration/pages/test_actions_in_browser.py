@@ -38,9 +38,10 @@ class TestEffects:
         olga = sit_down()
         page = olga.open(f"/cases/{case}")
         page.get_by_role("link", name=f"effect {effect}", exact=True).click()
-        page.get_by_label("What to do").select_option("Retry now")
+        page.get_by_label("What to do", exact=True).select_option("Retry now")
         olga.press("Do it")
         olga.is_told("1 effect retried. 1 case is on the way again.")
+        olga.can_use_the_page()
         assert effect_states(engine) == ["pending"]
         expect(page.get_by_role("table", name="Events about this effect")).to_contain_text("user:olga")
         olga.finds_in_timeline(case, "effect retried")
@@ -49,7 +50,7 @@ class TestEffects:
         [case], [effect], _ = in_trouble(engine, LOST)
         olga = sit_down()
         page = olga.open(f"/effects/{effect}")
-        page.get_by_label("What to do").select_option("It happened")
+        page.get_by_label("What to do", exact=True).select_option("It happened")
         page.get_by_label("the id that crm gave").fill("4711")
         olga.press("Do it")
         olga.is_told("1 effect settled: it happened.")
@@ -62,7 +63,7 @@ class TestEffects:
         olga = sit_down()
         page = olga.open(f"/effects/{effect}")
         for reason, said in (("", "given up with a reason"), ("told by phone", "1 effect given up.")):
-            page.get_by_label("What to do").select_option("Give up")
+            page.get_by_label("What to do", exact=True).select_option("Give up")
             page.get_by_label("To give up: the reason").fill(reason)
             olga.press("Do it")
             olga.is_told(said)
@@ -74,7 +75,7 @@ class TestEffects:
         olga = sit_down()
         page = olga.open("/effects?state=unknown")
         page.get_by_label("All of this page").check()
-        page.get_by_label("What to do").select_option("It did not happen: send it")
+        page.get_by_label("What to do", exact=True).select_option("It did not happen: send it")
         olga.press("Do it")
         olga.is_told("3 effects settled: it did not happen, and is sent.")
         assert effect_states(engine) == ["pending"] * 3
@@ -88,7 +89,7 @@ class TestEffects:
         page.get_by_role("link", name="All of this group at once").click()
         olga.can_use_the_page()
         page.get_by_label("All 2 of them are meant").check()
-        page.get_by_label("What to do").select_option("Retry now")
+        page.get_by_label("What to do", exact=True).select_option("Retry now")
         olga.press("Do it")
         olga.is_told("2 effects retried. 2 cases are on the way again.")
         assert effect_states(engine) == ["pending"] * 2
@@ -114,6 +115,7 @@ class TestApprovals:
         expect(page.get_by_text("The small one")).to_be_visible()
         maria.press("Approve")
         maria.is_told("You have approved it.")
+        maria.can_use_the_page()
         assert page.get_by_role("button").count() == 0, "nothing is left to answer"
         maria.finds_in_timeline(one.case_id, "approval decided", "user:maria.keller")
 
@@ -143,6 +145,7 @@ class TestApprovals:
         page.get_by_label("Why").fill("on leave")
         maria.press("Name the deputy")
         maria.is_told("Entered as number 1.")
+        maria.can_use_the_page()
         maria.press("End number 1 now")
         maria.is_told("Number 1 is ended.")
         found = rows(engine, "select kind, actor from events where kind like 'delegation%' order by id")
@@ -182,6 +185,7 @@ class TestAlerts:
         page.locator("#window-reason").fill("upgrade of the CRM")
         olga.press("Announce")
         olga.is_told("Maintenance of crm is announced")
+        olga.can_use_the_page()
         expect(page.get_by_role("row", name="the system crm")).to_contain_text("user:olga")
         olga.press("End maintenance of crm now")
         olga.is_told("Maintenance is over")
@@ -215,6 +219,7 @@ class TestPerson:
         page.get_by_label("I know that it cannot be undone").check()
         olga.press("Erase this person")
         olga.is_told("Erased: ")
+        olga.can_use_the_page()
         assert places_of(engine, OF_ADA) == []
         olga.finds_in_timeline(ada, "erased")
         expect(page.locator(".timeline").get_by_text("letter 17").first).to_be_visible()

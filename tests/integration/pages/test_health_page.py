@@ -33,7 +33,7 @@ def test_errors_reasons_and_quality_are_told_by_step(engine: Engine, log_in: Any
         Alerts(engine).raise_alert(Trouble(**trouble, occurrence=f"try {n}"))  # type: ignore[arg-type]
     seen = log_in("viewer").text("/health")
     assert '<td>OperationalError</td><td class="number">3</td>' in seen
-    assert '<td>email.invalid</td><td class="number">4</td>' in seen
+    assert '>email.invalid</a></td><td class="number">4</td>' in seen
     assert seen.count("<svg") == 1, "a plot of the quality of one workflow"
     assert "jane" not in seen
 
