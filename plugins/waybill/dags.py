@@ -168,6 +168,12 @@ def reports_dag(dag_id: str, period: Period, *, cron: str, purpose: str) -> DAG:
     :param cron: by the company's clock, some hours after the period's end.
     """
     titles = {name: report.title for name, report in REPORTS.items()}
+    preview = Param(
+        False,
+        type="boolean",
+        title="A preview",
+        description="Of the day, week or month that has begun, up to now. It says so; the final edition follows.",
+    )
     chosen = Param(
         list(REPORTS),
         type="array",
@@ -182,7 +188,7 @@ def reports_dag(dag_id: str, period: Period, *, cron: str, purpose: str) -> DAG:
         "reports",
         schedule=CronDataIntervalTimetable(cron, timezone=warehouse().zone.key),
         purpose=purpose,
-        params={"reports": chosen},
+        params={"reports": chosen, "preview": preview},
         deadline_after=timedelta(hours=2),
     ) as dag:
         before = f"{{{{ {UNTIL}.isoformat() }}}}"
