@@ -67,7 +67,7 @@ def print_reports(stage: Stage, since: datetime) -> None:
         went = [sent[key] for key in made.effects if key in sent]
         page = f"{stage.home.url}/waybill/reports/{made.id}"
         table.add_row(REPORTS[name].title, made.state, page, _told(went, "chat"), _told(went, "mail"))
-        folders |= {each.to.removesuffix(f"/{made.place}") for each in went if each.system == "reporting"}
+        folders |= {each.to.partition(f"/{made.place}")[0] for each in went if each.system == "reporting"}
     stage.console.print()
     stage.console.print(table)
     for folder in sorted(folders):
@@ -81,5 +81,5 @@ def _tasks(api: Any, address: str) -> list[dict[str, Any]]:
 
 
 def _told(went: list[Delivery], system: str) -> str:
-    names = [each.to if each.state == "sent" else f"{each.to} ({each.state})" for each in went if each.system == system]
-    return ", ".join(names)
+    names = (each.to if each.state == "sent" else f"{each.to} ({each.state})" for each in went if each.system == system)
+    return ", ".join(dict.fromkeys(names))

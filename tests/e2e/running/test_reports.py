@@ -85,7 +85,8 @@ class Days:
     def told(self) -> dict[str, list[str]]:
         """What readers got about the days, in the chat and by mail."""
         days = [f"%Leads, {day:%a} {day.day} {day:%b %Y}%" for day in self.days]
-        chat = "select channel || ': ' || text as told from chat_log where text like any(:days) order by id"
+        chat = """select channel || ': ' || text as told from chat_log
+                  where text like any(:days) and key not like '%/plot' order by id"""
         mails = """select "to" || ': ' || subject as told from mailbox where subject like any(:days) order by 1"""
         return {
             way: [row["told"] for row in self.waybill.rows(query, days=days)]
@@ -98,7 +99,8 @@ class Days:
 
     def files(self) -> dict[str, bytes]:
         """What lies in the folders of the days."""
-        return {str(path): path.read_bytes() for day in self.days for path in sorted(self.folder(day).iterdir())}
+        found = [path for day in self.days for path in sorted(self.folder(day).rglob("*")) if path.is_file()]
+        return {str(path): path.read_bytes() for path in found}
 
 
 @pytest.fixture(scope="module")
