@@ -13,7 +13,7 @@ from include.cases import store
 from include.cases.model import Reason, StepResult, Work
 from include.cases.steps import Position, run_step
 from include.contracts.registry import contract
-from include.integrations import ledger
+from include.integrations import by_hand, ledger
 from include.integrations.builtin.chat_log import ChatLog
 from include.integrations.http.errors import Unavailable
 from include.integrations.slack import SlackWebhook
@@ -274,6 +274,25 @@ def test_effects_given_up_are_told_with_their_cases_and_not_twice_as_cases_set_a
     change(engine, "update effects set state = 'pending', error = null where system = 'crm'")
     minute()
     assert "Recovered" in slack.messages[0].whole
+    assert "It is over: 3 effects tried again." in slack.messages[0].whole
+
+
+def test_what_people_did_about_effects_that_were_given_up_is_said(engine: Engine, alerts: Alerts) -> None:
+    ids = receive(engine, 4)
+    with engine.begin() as connection:
+        ledger.write(connection, [upsert(case_id) for case_id in ids], Mode.LIVE)
+        connection.execute(text("update effects set state = 'dead', error = 'refused'"))
+    look(alerts)
+    effects = [row["id"] for row in rows(engine, "select id from effects where system = 'crm' order by id")]
+    by_hand.give_up(engine, effects[:2], reason="not wanted", actor="user:olga")
+    by_hand.settle_as_sent(engine, {effects[2]: "42"}, actor="user:olga")
+    look(alerts)
+    assert rows(engine, "select state from alerts") == [{"state": "open"}], "one is still given up by the system"
+    by_hand.retry(engine, effects[3:], actor="user:olga")
+    look(alerts)
+    assert rows(engine, "select resolution from alerts") == [
+        {"resolution": "1 effect tried again, 1 effect done by hand, 2 effects withdrawn for good"}
+    ]
 
 
 def test_a_system_that_nothing_reaches_is_one_alert_which_heals(

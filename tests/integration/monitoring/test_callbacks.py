@@ -1,16 +1,15 @@
 """Airflow's callbacks with the contexts that Airflow itself builds, and the messages read at a Slack stand-in.
 
-One Airflow home on SQLite per module; `dag.test()` runs a DAG with a task broken on purpose in a process of its own.
+One Airflow home on SQLite per module; `dag.test()` runs a DAG with a task broken on purpose, in a fork of a process
+that has imported Airflow.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from sqlalchemy import URL, Engine
 
 from tests.standins.slack import TOKEN, Slack
 from tests.support.work import change, rows
+from tests.support.zygote import Zygote, zygote
 
 ROOT = Path(__file__).parents[3]
 Airflow = Callable[..., str]
@@ -36,6 +36,19 @@ with DAG("broken_on_purpose", schedule=None, start_date=datetime(2026, 1, 1), de
     def breaks():
         raise ValueError("jane.doe@example.com is not a number")
     breaks()
+"""
+REFUSED_DAG = """
+from datetime import datetime
+from airflow.sdk import DAG, task
+from waybill.notifiers import DAG_CALLBACKS, DEFAULT_CALLBACKS
+from waybill.operators.reports import ReportRefused
+
+with DAG("refused_on_purpose", schedule=None, start_date=datetime(2026, 1, 1), default_args=DEFAULT_CALLBACKS,
+         **DAG_CALLBACKS) as dag:
+    @task(retries=3)
+    def refuses():
+        raise ReportRefused("no", reasons=[f"Reason {number}." for number in range(1, 11)], touches="The readers.")
+    refuses()
 """
 LATE_DAG = """
 from datetime import datetime
@@ -65,18 +78,22 @@ dag.test()
 """
 
 
+MIGRATE = """
+from airflow.utils.db import upgradedb
+upgradedb()
+"""
+
+
 @pytest.fixture(scope="module")
-def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """A process with Airflow, on a database and DAGs of its own."""
     home = tmp_path_factory.mktemp("airflow")
     (home / "dags").mkdir()
     (home / "dags" / "broken_on_purpose.py").write_text(BROKEN_DAG)
+    (home / "dags" / "refused_on_purpose.py").write_text(REFUSED_DAG)
     (home / "dags" / "late_on_purpose.py").write_text(LATE_DAG)
     (home / "dags" / "canary_alone.py").write_text(CANARY_DAG)
-    _run(home, ["-m", "airflow", "db", "migrate"], {})
-    return home
-
-
-def _run(home: Path, arguments: list[str], extra: dict[str, str]) -> str:
+    (home / "migrate.py").write_text(MIGRATE)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "WAYBILL"))},
         "AIRFLOW_HOME": str(home),
@@ -86,23 +103,20 @@ def _run(home: Path, arguments: list[str], extra: dict[str, str]) -> str:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "plugins"), str(home / "dags"))),
         "WAYBILL_BASE_URL": "https://waybill.example.com",
-        **extra,
     }
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        cwd=home,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    return done.stdout + done.stderr
+    with zygote(home, environment) as forks:
+        _run(forks, home / "migrate.py", {})
+        yield forks
+
+
+def _run(forks: Zygote, script: Path, extra: dict[str, str]) -> str:
+    code, output = forks.run(script, extra)
+    assert code == 0, output[-9000:]
+    return output
 
 
 @pytest.fixture
-def airflow(airflow_home: Path, database_url: URL, slack: Slack, tmp_path: Path) -> Airflow:
+def airflow(airflow_home: Zygote, database_url: URL, slack: Slack, tmp_path: Path) -> Airflow:
     """Run Python code with Airflow, Waybill's database, and a Slack API connection to the stand-in."""
     connection = {"conn_type": "slack", "password": TOKEN, "extra": {"base_url": slack.api}}
 
@@ -111,7 +125,7 @@ def airflow(airflow_home: Path, database_url: URL, slack: Slack, tmp_path: Path)
         script.write_text(textwrap.dedent(code))
         return _run(
             airflow_home,
-            [str(script)],
+            script,
             {
                 "WAYBILL_DATABASE_URL": database_url.render_as_string(hide_password=False),
                 "WAYBILL_ENVIRONMENT": "production",
@@ -147,6 +161,17 @@ def test_a_task_broken_on_purpose_is_read_at_slack(airflow: Airflow, engine: Eng
     assert rows(engine, "select kind, count from alerts") == [{"kind": "task_failed", "count": 1}]
     assert rows(engine, "select * from alert_problems") == []
     assert TOKEN not in output
+
+
+def test_an_error_that_is_worded_for_people_is_told_with_its_reasons(
+    airflow: Airflow, engine: Engine, slack: Slack
+) -> None:
+    airflow("from refused_on_purpose import dag\ndag.test()\n" + textwrap.dedent(DELIVER))
+    (message,) = slack.messages
+    assert "failed: ReportRefused." in message.text, "at the first try"
+    assert " Reason 1. Reason 2. " in message.text
+    assert "Reason 8. And 2 more." in message.text
+    assert "Touches: The readers." in message.text
 
 
 def test_a_webhook_connection_works_as_well(airflow: Airflow, slack: Slack) -> None:

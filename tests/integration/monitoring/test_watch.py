@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 from include.contracts.registry import load_teams
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
-from include.monitoring.alerts.raising import FALLBACK_TEAM, Alerts
+from include.monitoring.alerts.raising import FALLBACK_TEAM, STEP, Alerts
 from include.monitoring.watching import signs
 from include.monitoring.watching.airflow import Account
 from include.monitoring.watching.backlogs import watch_backlogs
-from include.monitoring.watching.watch import watch, watch_the_look
+from include.monitoring.watching.watch import silent_after, watch, watch_the_look
 from tests.standins.airflow import Airflow
 from tests.standins.slack import Slack
 from tests.support.work import change, receive, rows
@@ -161,6 +161,26 @@ def test_the_watchdog_does_not_blame_the_time_before_it_watched(
     assert not watch_the_look(alerts, airflow.account, since=datetime.now(UTC))
 
 
+@pytest.mark.parametrize("said", ["five", "74", "-1", "90.5"])
+def test_the_time_until_silence_is_told_is_refused_when_it_means_nothing(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setenv("WAYBILL_SILENT_AFTER", said)
+    with pytest.raises(ValueError, match="write seconds, 75 or more"):
+        silent_after()
+
+
+def test_the_time_until_silence_is_told_can_be_set(
+    alerts: Alerts, airflow: Airflow, minute: Minute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minute()
+    passed(alerts.engine, 6)
+    monkeypatch.setenv("WAYBILL_SILENT_AFTER", "600")
+    assert not watch_the_look(alerts, airflow.account, since=LONG_AGO)
+    monkeypatch.setenv("WAYBILL_SILENT_AFTER", "300")
+    assert watch_the_look(alerts, airflow.account, since=LONG_AGO)
+
+
 def test_an_account_that_airflow_refuses_is_told_and_its_health_is_still_seen(
     engine: Engine, airflow: Airflow, minute: Minute
 ) -> None:
@@ -224,6 +244,12 @@ def test_effects_that_nobody_sends_are_told_unless_their_system_is_known_to_be_d
     minute()
     assert opened(engine) == [("ledger_growing", "waybill", "crm stands still")]
     assert "2 effects for 2 cases" in slack.messages[0].whole
+    told = Effect("alerts/1", "crm", "upsert_contact", None, STEP, "x", {})
+    with engine.begin() as connection:
+        ledger.write(connection, [told], Mode.LIVE)
+    change(engine, "update effects set state = 'sent', sent_at = now(), answer = '{}' where key = 'alerts/1'")
+    watch_backlogs(alerts)
+    assert opened(engine) == [("ledger_growing", "waybill", "crm stands still")], "alerts that leave move nothing else"
     change(engine, "insert into alerts (kind, fingerprint, workflow, cause, owner, channel, email)"
                    " values ('system_down', 'x', 'waybill', 'crm', 'platform', '#x', 'x@example.com')")  # fmt: skip
     watch_backlogs(alerts)
