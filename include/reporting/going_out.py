@@ -1,4 +1,5 @@
-"""What goes out of an edition, as effects: messages, mails, files, rows of a warehouse, a webhook.
+"""What goes out of an edition, as effects: messages, mails, files, rows of a warehouse, spreadsheets, a
+webhook.
 
 Messages, mails and webhooks have the figures' digest in their key, so nobody gets the same figures of an interval
 twice. Files and rows have the revision as well: what lies there is always the newest. A preview says everywhere that it
@@ -23,10 +24,12 @@ from include.reporting.intervals import Interval
 from include.reporting.model import Report, shown
 
 CHAT, MAIL, FILES = "tell_by_chat", "tell_by_mail", "write_files"
-WAREHOUSE, WEBHOOK = "load_warehouse", "call_webhook"
+WAREHOUSE, SHEETS, WEBHOOK = "load_warehouse", "fill_sheets", "call_webhook"
 """The steps that deliver, each with its system."""
-SYSTEMS = {CHAT: "chat", MAIL: "mail", FILES: "reporting", WAREHOUSE: "warehouse", WEBHOOK: "webhook"}
-IF_CONNECTED = (WAREHOUSE, WEBHOOK)
+SYSTEMS = {
+    CHAT: "chat", MAIL: "mail", FILES: "reporting", WAREHOUSE: "warehouse", SHEETS: "sheets", WEBHOOK: "webhook",
+}  # fmt: skip
+IF_CONNECTED = (WAREHOUSE, SHEETS, WEBHOOK)
 """The steps of which nothing is planned unless somebody connected their systems."""
 KEY_DIGITS = 16
 """Of the digest, in keys: two editions of one interval that share them do not happen."""
@@ -54,6 +57,8 @@ def to_programs(edition: Edition, interval: Interval, connected: Collection[str]
     effects = [_effect(FILES, "write_files", newest, "folder", {"edition": edition.id})]
     if WAREHOUSE in connected:
         effects.append(_effect(WAREHOUSE, "write_rows", newest, "warehouse", {"edition": edition.id}))
+    if SHEETS in connected:
+        effects.append(_effect(SHEETS, "write_sheets", newest, "sheets", {"edition": edition.id}))
     if WEBHOOK in connected:
         called = _call(REPORTS[edition.report], edition, interval)
         effects.append(_effect(WEBHOOK, "call_webhook", _same(edition), "webhook", called))

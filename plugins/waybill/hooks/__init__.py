@@ -17,6 +17,13 @@ def hubspot_crm(connection_id: str) -> Provider:
     return HubSpotHook(connection_id).get_provider()
 
 
+def google_sheets(connection_id: str) -> Provider:
+    """Return spreadsheets of Google as the `sheets` role, from a connection of type `google_sheets`."""
+    from waybill.hooks.sheets import SheetsHook  # noqa: PLC0415
+
+    return SheetsHook(connection_id).get_provider()
+
+
 def smtp_mail(connection_id: str) -> Provider:
     """Return a mail server as the `mail` role, from a connection of type `smtp`."""
     from waybill.hooks.smtp import MailHook  # noqa: PLC0415
@@ -35,5 +42,6 @@ CONNECTED: dict[str, dict[str, Callable[[str], Provider]]] = {
     "crm": {"hubspot": hubspot_crm},
     "erp": {"tryton": tryton_erp},
     "mail": {"smtp": smtp_mail},
+    "sheets": {"google_sheets": google_sheets},
 }
 """Role -> connection type -> what makes a provider of a connection's id."""

@@ -1,4 +1,4 @@
-"""Tells Airflow of the connection types `hubspot` and `tryton`: their hooks, and the fields of their forms.
+"""Tells Airflow of Waybill's own connection types: their hooks, and the fields of their forms.
 
 Found through the entry point in `plugins/waybill_connections-1.dist-info`, which works like an installed package's
 for every process that has `plugins` on its PYTHONPATH from the start.
@@ -34,6 +34,25 @@ def get_provider_info() -> dict[str, Any]:
                     "token_url": _field("Token address", "OAuth 2 only; HubSpot's own when empty"),
                     "failover_url": _field("Second address", "Used while the first is down"),
                     "rate_limit": _field("Rate limit", "Calls per seconds, such as 90/10s, for all processes together"),
+                    "timeout": _field("Time-out", "Seconds that an answer may take"),
+                },
+            },
+            {
+                "connection-type": "google_sheets",
+                "hook-class-name": "waybill.hooks.sheets.SheetsHook",
+                "hook-name": "Google Sheets",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["host", "schema", "port", "login", "password"],
+                    "relabeling": {},
+                    "placeholders": {},
+                },
+                "conn-fields": {
+                    "keyfile_dict": _field("Key", "The JSON file of a service account's key", secret=True),
+                    "spreadsheet": _field("Spreadsheet", "Its address; shared with the service account as an editor"),
+                    "spreadsheets": _field(
+                        "Spreadsheets of single reports", 'Where one has its own: {"leads": "https://…"}'
+                    ),
+                    "rate_limit": _field("Rate limit", "Calls per seconds, such as 60/60s, for all processes together"),
                     "timeout": _field("Time-out", "Seconds that an answer may take"),
                 },
             },
