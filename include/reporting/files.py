@@ -9,7 +9,9 @@ Those of a preview lie below `<folder>/preview/`, where nobody takes them for th
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +26,8 @@ from include.reporting.catalogue import REPORTS
 from include.reporting.editions import Edition, edition, newest_published
 from include.reporting.model import Figure, Kind, typed
 
+ABOUT = "edition.json"
+
 
 class Store(Protocol):
     """Where files are kept."""
@@ -33,10 +37,24 @@ class Store(Protocol):
         """The folder's path or address."""
         ...
 
+    def read(self, path: str) -> bytes | None:
+        """Return a file by its path below the folder; None where there is none.
+
+        :raises OSError: when it cannot be read.
+        """
+        ...
+
     def write(self, path: str, content: bytes) -> None:
-        """Replace a file by its path below the folder, whole or not at all.
+        """Write or replace a file.
 
         :raises OSError: when it cannot be written.
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a folder with all that is in it; one that is not there is removed already.
+
+        :raises OSError: when it cannot be removed.
         """
         ...
 
@@ -52,9 +70,21 @@ class Folder:
         """Its path."""
         return str(self._root)
 
+    def read(self, path: str) -> bytes | None:
+        """Return a file."""
+        try:
+            return (self._root / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
     def write(self, path: str, content: bytes) -> None:
-        """Replace a file."""
+        """Replace a file, whole or not at all."""
         write_whole(self._root / path, content)
+
+    def remove(self, path: str) -> None:
+        """Remove a folder."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._root / path)
 
 
 def reports_folder() -> str:
@@ -105,15 +135,35 @@ class ReportFiles:
         newest = newest_published(connection, found)
         if newest != found.id:
             return Sent({"superseded_by": newest, "folder": f"{self._store.name}/{place}"})
-        report = REPORTS[found.report]
-        for figure in report.figures:
+        if self._named(place) != found.id:
+            self._write_revision(place, found)
+        for former in range(1, found.revision):
+            self._store.remove(f"{place}/{_revision(former)}")
+        return Sent({"folder": f"{self._store.name}/{place}/{_revision(found.revision)}"})
+
+    def _named(self, place: str) -> int | None:
+        """The edition whose files are there, all of them; None before the first one."""
+        about = self._store.read(f"{place}/{ABOUT}")
+        try:
+            return int(orjson.loads(about)["edition"]) if about else None
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return None  # somebody else's
+
+    def _write_revision(self, place: str, found: Edition) -> None:
+        folder = _revision(found.revision)
+        files = []
+        for figure in REPORTS[found.report].figures:
             rows = found.tables.get(figure.name, [])
-            self._store.write(
-                f"{place}/{figure.name}.csv", csv_of([column.name for column in figure.columns], rows).encode()
-            )
-            self._store.write(f"{place}/{figure.name}.parquet", parquet(figure, rows))
-        self._store.write(f"{place}/edition.json", orjson.dumps(_about(found), option=orjson.OPT_INDENT_2))
-        return Sent({"folder": f"{self._store.name}/{place}", "files": 2 * len(report.figures) + 1})
+            table = csv_of([column.name for column in figure.columns], rows).encode()
+            for name, content in ((f"{figure.name}.csv", table), (f"{figure.name}.parquet", parquet(figure, rows))):
+                self._store.write(f"{place}/{folder}/{name}", content)
+                files.append(f"{folder}/{name}")
+        about = {**_about(found), "files": files}
+        self._store.write(f"{place}/{ABOUT}", orjson.dumps(about, option=orjson.OPT_INDENT_2))
+
+
+def _revision(number: int) -> str:
+    return f"revision-{number}"
 
 
 def parquet(figure: Figure, rows: Sequence[Sequence[Any]]) -> bytes:

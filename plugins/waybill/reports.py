@@ -5,7 +5,10 @@ The folder of reports may be any address that Airflow's ObjectStoragePath unders
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ CONNECT_TIMEOUT = 10
 
 
 class ObjectStore:
-    """A folder of an object store, where a file is there when it is whole."""
+    """A folder of an object store."""
 
     def __init__(self, address: str) -> None:
         self._root = ObjectStoragePath(address)
@@ -39,25 +42,53 @@ class ObjectStore:
         """Its address."""
         return str(self._root)
 
+    def read(self, path: str) -> bytes | None:
+        """Return a file; None where there is none.
+
+        :raises OSError: when it cannot be read.
+        """
+        target = self._root / path
+        with _its_errors():
+            try:
+                content: bytes = target.fs.cat_file(target.path)
+            except FileNotFoundError:
+                return None
+            return content
+
     def write(self, path: str, content: bytes) -> None:
-        """Replace a file.
+        """Write or replace a file, in one request where the store has one for it.
 
         :raises OSError: when it cannot be written.
         """
         target = self._root / path
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as file:  # type: ignore[no-untyped-call]
-                file.write(content)
-        except OSError:
-            raise
-        except Exception as error:  # each store has errors of its own
-            raise OSError(f"{type(error).__name__} of the object store") from error
+        with _its_errors():
+            target.fs.pipe_file(target.path, content)
+
+    def remove(self, path: str) -> None:
+        """Remove a folder with all that is in it.
+
+        :raises OSError: when it cannot be removed.
+        """
+        target = self._root / path
+        with _its_errors(), suppress(FileNotFoundError):
+            target.fs.invalidate_cache()  # it may remember what was there once
+            target.fs.rm(target.path, recursive=True)
+
+
+@contextmanager
+def _its_errors() -> Iterator[None]:
+    """Each store has errors of its own; here they are all one kind."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, f"{type(error).__name__} of the object store") from error
 
 
 def report_files(target: Engine) -> ReportFiles:
     """Return the provider of the role `reporting`: a folder, or an object store."""
-    folder = reports_folder()
+    folder = reports_folder().removeprefix("file://")
     store: Store = ObjectStore(folder) if "://" in folder else Folder(Path(folder))
     return ReportFiles(target, store)
 

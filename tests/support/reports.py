@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from datetime import date, datetime, time
 from pathlib import Path
@@ -48,6 +49,12 @@ def send(engine: Engine, folder: Path) -> None:
     deliver(engine, ChatLog(engine), system="chat", scope=Scope(step=CHAT))
     deliver(engine, LocalMailbox(engine), system="mail", scope=Scope(step=MAIL))
     deliver(engine, ReportFiles(engine, Folder(folder)), system="reporting", scope=Scope(step=FILES))
+
+
+def files_of(folder: Path) -> Path:
+    """Where the files of an interval are, as its `edition.json` says."""
+    listed = json.loads((folder / "edition.json").read_text())["files"]
+    return folder / Path(listed[0]).parent
 
 
 def totals(edition: Edition) -> dict[str, Any]:

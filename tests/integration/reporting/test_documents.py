@@ -129,7 +129,7 @@ def test_mails_carry_what_the_readers_asked_for(engine: Engine) -> None:
     }
     (mail, *_) = rows(engine, "select payload from effects where system = 'mail' and target like 'spend/%'")
     opened = CalamineWorkbook.from_filelike(BytesIO(base64.b64decode(mail["payload"]["attachments"][1]["base64"])))
-    assert opened.get_sheet_by_name("In short").to_python()[0][0] == "Spend, Mon 2 Mar 2026"
+    assert opened.get_sheet_by_name("In short").to_python()[0][0] == "Spending, Mon 2 Mar 2026"
 
 
 def test_what_a_mail_can_carry_is_what_can_be_made() -> None:

@@ -23,7 +23,7 @@ from include.reporting.editions import deliveries
 from include.reporting.going_out import CHAT, MAIL, WEBHOOK
 from include.reporting.intervals import Period, begun
 from include.stock.warehouse import warehouse
-from tests.support.reports import at, end_deal, interval, lead, make, send, totals
+from tests.support.reports import at, end_deal, files_of, interval, lead, make, send, totals
 from tests.support.work import change, rows
 
 
@@ -121,15 +121,18 @@ def test_files_hold_the_figures_exactly_and_are_the_newest(engine: Engine, tmp_p
     make(engine, "leads")
     send(engine, tmp_path)
     folder = tmp_path / "leads" / "daily" / "2026-03-02"
-    assert (folder / "won_value.csv").read_text().splitlines() == ["currency,deals,amount", "EUR,1,1234567890.12"]
-    assert pq.read_table(folder / "won_value.parquet").to_pylist() == [
+    assert (files_of(folder) / "won_value.csv").read_text().splitlines() == [
+        "currency,deals,amount",
+        "EUR,1,1234567890.12",
+    ]
+    assert pq.read_table(files_of(folder) / "won_value.parquet").to_pylist() == [
         {"currency": "EUR", "deals": 1, "amount": Decimal("1234567890.12")}
     ]
-    assert pq.read_table(folder / "by_day.parquet").to_pylist()[0]["day"] == at(2).date()
+    assert pq.read_table(files_of(folder) / "by_day.parquet").to_pylist()[0]["day"] == at(2).date()
     lead(engine, at(2, 10), source="=cmd()")
     make(engine, "leads")
     send(engine, tmp_path)
-    assert "'=cmd()" in (folder / "by_source.csv").read_text()
+    assert "'=cmd()" in (files_of(folder) / "by_source.csv").read_text()
     about = json.loads((folder / "edition.json").read_text())
     assert (about["revision"], about["since"]) == (2, "2026-03-01T23:00:00+00:00")
 
@@ -200,7 +203,7 @@ def test_a_preview_says_that_it_is_one_and_stands_in_the_way_of_nothing(engine: 
     final = make(engine, "leads")
     send(engine, tmp_path)
     assert (final.preview, final.revision, final.digest) == (False, 1, preview.digest), "no revision of the preview"
-    assert rows(engine, "select text from chat_log order by id")[1]["text"] == "Leads, Mon 2 Mar 2026"
+    assert told(engine)[1]["text"] == "Leads, Mon 2 Mar 2026"
     assert json.loads((tmp_path / "leads" / "daily" / "2026-03-02" / "edition.json").read_text())["preview"] is False
 
 
