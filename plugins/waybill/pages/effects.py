@@ -40,6 +40,8 @@ POSSIBLE = {
     "": list(ACTIONS),
 }
 """State of an effect, or of a choice -> what a person can do about it."""
+BYTES = ("base64", "picture")
+"""Fields of a payload that hold bytes."""
 DONE = {
     "retry": "retried",
     "happened": "settled: it happened",
@@ -119,7 +121,7 @@ def one(effect_id: int, visitor: Looking, said: str | None = None) -> HTMLRespon
         events=found.events, actions=_actions("given_up" if found.effect.withdrawn else found.effect.state),
         promise=_promise(found.workflow, found.effect.operation),
         error=lambda words: _words(visitor, words), name=lambda words: _name(visitor, words),
-        document=lambda value: written(value if visitor.acts else masked(value)),
+        document=lambda value: _document(visitor, value),
     )  # fmt: skip
 
 
@@ -191,6 +193,24 @@ def _done(actor: str, action: Action, ids: list[int], *, reason: str, theirs: st
             return by_hand.settle_as_not_sent(engine(), ids, actor=actor)
         case "give_up":
             return by_hand.give_up(engine(), ids, reason=reason, actor=actor)
+
+
+def _document(visitor: Visitor, document: Any) -> str:
+    """A payload or an answer, as the visitor may see it."""
+    shown = _without_bytes(document)
+    return written(shown if visitor.acts else masked(shown))
+
+
+def _without_bytes(document: Any) -> Any:
+    """A payload without the bytes of its pictures and documents, which nobody reads as text."""
+    if isinstance(document, dict):
+        return {
+            name: f"[{len(value) * 3 // 4:,} bytes]"
+            if name in BYTES and isinstance(value, str)
+            else _without_bytes(value)
+            for name, value in document.items()
+        }
+    return [_without_bytes(each) for each in document] if isinstance(document, list) else document
 
 
 def _actions(state: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.reports import at, interval, lead, make, send
-from tests.support.work import change
+from tests.support.work import change, rows
 
 pytestmark = pytest.mark.airflow
 
@@ -44,6 +44,20 @@ def test_an_edition_has_its_tables_and_its_plots(engine: Engine, log_in: Any, tm
     assert "&lt;script&gt;" in answer.text
     assert "What was sent to whom" in answer.text
     assert log_in("viewer").get("/reports/999").status_code == 404
+
+
+def test_the_plot_that_the_chat_got_can_be_seen(engine: Engine, log_in: Any, tmp_path: Path) -> None:
+    lead(engine, at(2, 9))
+    edition = make(engine, "leads")
+    send(engine, tmp_path)
+    assert "<td>chat, plot</td>" in log_in("viewer").text(f"/reports/{edition.id}")
+    assert "#revenue-operations, plot" in log_in("viewer").text("/reports")
+    (effect,) = rows(engine, "select id from effects where operation = 'post_picture'")
+    for role in ("viewer", "op"):
+        seen = log_in(role).text(f"/effects/{effect['id']}")
+        assert '<img src="data:image/png;base64,iVBOR' in seen
+        assert 'alt="Leads, Mon 2 Mar 2026: Funnel by source and campaign"' in seen
+        assert "iVBOR" not in seen.split("<pre")[1], "as text it is only its size"
 
 
 def test_an_edition_can_be_taken_along(engine: Engine, log_in: Any) -> None:
