@@ -24,7 +24,7 @@ from include.integrations.http import HttpClient
 from include.integrations.systems import Provider
 from include.integrations.webhook import SecretUnusable, SignedWebhook
 from include.reporting.files import Folder, ReportFiles, Store, reports_folder
-from include.reporting.going_out import IF_CONNECTED, SYSTEMS
+from include.reporting.going_out import IF_CONNECTED, SHEETS, SYSTEMS
 from waybill.hooks.http import ConnectionUnusable, ResilientHttpHook
 
 CONNECT_TIMEOUT = 10
@@ -159,6 +159,16 @@ def connected(system: str) -> bool:
     return True
 
 
-def connected_steps(report: str) -> list[str]:  # noqa: ARG001
+def connected_steps(report: str) -> list[str]:
     """Return those of the steps `IF_CONNECTED` by which a report can go out."""
-    return [step for step in IF_CONNECTED if connected(SYSTEMS[step])]
+    found = [step for step in IF_CONNECTED if connected(SYSTEMS[step])]
+    return [step for step in found if step != SHEETS or _has_spreadsheet(report)]
+
+
+def _has_spreadsheet(report: str) -> bool:
+    from waybill.hooks.sheets import SheetsHook  # noqa: PLC0415 - few have one
+
+    try:
+        return report in SheetsHook().spreadsheets()
+    except ConnectionUnusable:
+        return True  # its delivery says what is wrong, and the report goes out in every other way
