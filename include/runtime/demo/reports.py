@@ -61,17 +61,21 @@ def print_reports(stage: Stage, since: datetime) -> None:
         "report", "state", "page", "told by chat", "told by mail",
         title="The reports of today so far", title_justify="left", box=None, padding=(0, 2),
     )  # fmt: skip
-    folders = set()
+    folders, plots = set(), []
     for name in (each for each in REPORTS if each in newest):
         made = newest[name]
         went = [sent[key] for key in made.effects if key in sent]
         page = f"{stage.home.url}/waybill/reports/{made.id}"
         table.add_row(REPORTS[name].title, made.state, page, _told(went, "chat"), _told(went, "mail"))
+        plots += [each.effect_id for each in went if each.operation == "post_picture"]
         folders |= {each.to.partition(f"/{made.place}")[0] for each in went if each.system == "reporting"}
     stage.console.print()
     stage.console.print(table)
     for folder in sorted(folders):
         stage.console.print(f"  Their files, CSV and Parquet, are in {folder}/preview", highlight=False)
+    if plots:
+        page = f"{stage.home.url}/waybill/effects/{plots[0]}"
+        stage.console.print(f"  A plot that the chat got as a reply to its message: {page}", highlight=False)
     stage.console.print("  They say that they are previews; the final ones are made tomorrow at five.\n")
 
 
