@@ -329,6 +329,22 @@ def withdraw(connection: Connection, case_id: int, steps: Sequence[str], why: st
     return True
 
 
+def withdraw_unplanned(
+    connection: Connection, case_ids: Sequence[int], step: str, planned: Iterable[Effect], why: str
+) -> None:
+    """Give up what a step has not sent of its cases and does not plan any more.
+
+    For a plan that names every effect that a case is to have, however often it runs.
+    """
+    connection.execute(
+        text(f"""
+            update effects e set state = 'dead', error = :error
+            where case_id = any(:ids) and step = :step and key <> all(:keys)
+              and state in ('pending', 'failed', 'dead') and not {_GIVEN_UP.format("e")}"""),
+        {"ids": list(case_ids), "step": step, "keys": [effect.key for effect in planned], "error": WITHDRAWN + why},
+    )
+
+
 @dataclass(frozen=True)
 class Standing:
     """Where a case's effects of one step stand.

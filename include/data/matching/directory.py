@@ -62,6 +62,27 @@ def new_ids(connection: Connection, number: int) -> list[UUID]:
     return list(connection.execute(text("select uuidv7() from generate_series(1, :n)"), {"n": number}).scalars())
 
 
+def forget(connection: Connection, ids: Iterable[UUID]) -> dict[Key, UUID]:
+    """Let nobody be found by some contacts any more; they stay as they are.
+
+    :returns: the keys that they had.
+    """
+    contacts = {"ids": list(ids)}
+    connection.execute(text("delete from contact_blocks where contact_id = any(:ids)"), contacts)
+    gone = connection.execute(
+        text("delete from contact_keys where contact_id = any(:ids) returning kind, value, contact_id"), contacts
+    )
+    return {(row.kind, row.value): row.contact_id for row in gone}
+
+
+def empty(connection: Connection, ids: Iterable[UUID]) -> None:
+    """Take all that is known of some contacts away; their ids stay."""
+    blank = ", ".join(f"{name} = null" for name in (*PERSON_COLUMNS, "company_id"))
+    connection.execute(
+        text(f"update directory_contacts set {blank}, updated_at = now() where id = any(:ids)"), {"ids": list(ids)}
+    )
+
+
 def owners_of_keys(connection: Connection, keys: Iterable[Key]) -> dict[Key, Person]:
     """Return who owns each key; of a merged contact, its survivor."""
     wanted = sorted(set(keys))

@@ -129,12 +129,16 @@ def same_by_key(kind: str, one: Person, other: Person) -> bool:
     return not (kind == "email" and one.has_role_address and names_agree(one, other) is False)
 
 
-def resolve(connection: Connection, leads: Sequence[Person]) -> list[Resolution]:
+def resolve(
+    connection: Connection, leads: Sequence[Person], *, renewed: Mapping[Any, UUID] | None = None
+) -> list[Resolution]:
     """Find each lead's contact and company, in the order of `leads`, and bring the directory up to date.
 
     Holds the directory until the caller's transaction ends, so the caller should end it soon.
 
     :param leads: refs are case ids, each once.
+    :param renewed: lead -> a contact that nobody finds any more (`directory.forget`), to be written anew where the lead
+        is nobody else.
     :raises sqlalchemy.exc.IntegrityError: when a key found an owner in spite of the lock.
     """
     if not leads:
@@ -154,7 +158,7 @@ def resolve(connection: Connection, leads: Sequence[Person]) -> list[Resolution]
     _by_model(clusters, pairs, survivors, doubts)
 
     companies = dict(zip(by_ref, directory.companies_of(connection, leads), strict=True))
-    return _write(connection, Findings(by_ref, clusters, companies, set(owners), exact, doubts))
+    return _write(connection, Findings(by_ref, clusters, companies, set(owners), exact, doubts), renewed or {})
 
 
 def _by_keys(
@@ -278,11 +282,13 @@ def _contradicted(
     )
 
 
-def _write(connection: Connection, findings: Findings) -> list[Resolution]:
+def _write(connection: Connection, findings: Findings, renewed: Mapping[Any, UUID]) -> list[Resolution]:
     leads, clusters, companies = findings.leads, findings.clusters, findings.companies
     fresh = [ref for ref in leads if clusters.contact(ref) is None]
     roots = dict.fromkeys(clusters.root(ref) for ref in fresh)
     ids = dict(zip(roots, directory.new_ids(connection, len(roots)) if roots else (), strict=True))
+    again = {clusters.root(ref): renewed[ref] for ref in reversed(fresh) if ref in renewed}
+    ids |= again
     contact_of = {ref: clusters.contact(ref) or ids[clusters.root(ref)] for ref in leads}
 
     rows: dict[UUID, dict[str, Any]] = {}
@@ -307,9 +313,14 @@ def _write(connection: Connection, findings: Findings) -> list[Resolution]:
         blocks += [(block, contact_id) for block in lead.blocks]
         resolutions[ref] = Resolution(ref, "same" if seen else "new", contact_id, companies[ref])
 
+    known = set(again.values())
     directory.add_contacts(
-        connection, ((contact_id, fields, fields.get("company_id")) for contact_id, fields in rows.items())
+        connection,
+        ((contact, fields, fields.get("company_id")) for contact, fields in rows.items() if contact not in known),
     )
+    if known:
+        directory.empty(connection, known)
+        directory.follow(connection, {contact: (rows[contact], {}) for contact in known})
     directory.follow(connection, news)
     directory.add_keys(connection, keys)
     directory.add_blocks(connection, blocks)

@@ -6,6 +6,7 @@ Plans effects only; whichever CRM is connected delivers them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, text
@@ -18,6 +19,8 @@ from include.integrations.systems import CrmProvider, Effect, Provider
 
 Kind = Literal["company", "contact", "deal"]
 NEW_DEAL = "new"
+WHO = ("email", "phone", "first_name", "last_name")
+"""What of a contact a correction of its only lead sets right in the CRM as well."""
 
 
 def plan_crm(work: Work, crm: Provider) -> list[Effect]:
@@ -33,7 +36,8 @@ def plan_crm(work: Work, crm: Provider) -> list[Effect]:
                    leads.deal_id::text, leads.email, leads.phone, leads.first_name, leads.last_name, leads.full_name,
                    job_title, leads.country, leads.city, language, company, leads.domain,
                    company_size, interest, consent, leads.source, campaign, first_touch, last_touch,
-                   deals.case_id = leads.case_id as opens_the_deal
+                   deals.case_id = leads.case_id as opens_the_deal,
+                   leads.former_contact_id = leads.contact_id as corrected
             from leads join deals on deals.id = leads.deal_id
             join directory_contacts known on known.id = leads.contact_id
             where leads.case_id = any(:ids) order by leads.case_id"""),
@@ -44,7 +48,31 @@ def plan_crm(work: Work, crm: Provider) -> list[Effect]:
     effects: list[Effect] = []
     for lead in leads:
         effects += _effects(work, lead, known)
-    return effects
+    return _told_anew(work, effects, [lead["case_id"] for lead in leads if lead["corrected"]])
+
+
+def _told_anew(work: Work, effects: list[Effect], corrected: list[int]) -> list[Effect]:
+    """Give what is told anew of a contact a key of its own, by the correction: what was sent is not sent again."""
+    if not corrected:
+        return effects
+    rows = work.connection.execute(
+        text("""
+            select distinct on (e.case_id, e.target) e.case_id, e.target, e.key, e.state,
+                   (select max(id) from corrections c where c.case_id = e.case_id) as correction
+            from effects e where e.case_id = any(:ids) and e.step = :step and e.operation = 'upsert_contact'
+            order by e.case_id, e.target, e.id desc"""),
+        {"ids": corrected, "step": work.step},
+    )
+    last = {(row.case_id, row.target): row for row in rows}
+    told = []
+    for effect in effects:
+        before = last.get((effect.case_id, effect.target)) if effect.operation == "upsert_contact" else None
+        if before is not None:
+            effect = replace(  # noqa: PLW2901
+                effect, key=before.key if before.state != "sent" else f"{effect.key}/corrected/{before.correction}"
+            )
+        told.append(effect)
+    return told
 
 
 def open_deals(connection: Connection, case_ids: list[int]) -> None:
@@ -97,10 +125,15 @@ class _Known:
             for kind, column in (("company", "company_id"), ("contact", "contact_id"), ("deal", "deal_id"))
         }
 
-    def changes(self, kind: Kind, key: str, proposed: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what of `proposed` survives, and remember it."""
+    def changes(self, kind: Kind, key: str, proposed: Mapping[str, Any], *, corrected: bool) -> dict[str, Any]:
+        """Return what of `proposed` survives, and remember it.
+
+        :param corrected: a person has corrected who the contact is, which counts whatever was there.
+        """
         record = self._records[kind].setdefault(key, {})
         changes = surviving(record, proposed, self._rules[kind])
+        if corrected and kind == "contact":
+            changes |= {name: proposed[name] for name in WHO if proposed[name] not in (None, record.get(name))}
         self._records[kind][key] = record | changes
         return changes
 
@@ -127,7 +160,7 @@ def _effects(work: Work, lead: Mapping[str, Any], known: _Known) -> Iterable[Eff
         ),
     )
     for kind, key, properties_of, links in builders:
-        if key and (changes := known.changes(kind, key, properties_of(lead))):
+        if key and (changes := known.changes(kind, key, properties_of(lead), corrected=bool(lead["corrected"]))):
             yield effect(f"upsert_{kind}", key, changes, **links)
 
 

@@ -9,9 +9,11 @@ from sqlalchemy import Connection, text
 
 from include.cases.model import StepResult, Work
 from include.cases.store import record_each
+from include.data.matching import directory
 from include.data.matching.directory import PERSON_COLUMNS
 from include.data.matching.people import Person
 from include.data.matching.resolve import Resolution, resolve
+from include.domain.lead_to_client import rematching
 
 _FIELDS = (*PERSON_COLUMNS, "company")
 
@@ -19,11 +21,17 @@ _FIELDS = (*PERSON_COLUMNS, "company")
 def find_duplicates(work: Work) -> StepResult:
     """Resolve the leads that have no contact yet; a second execution finds none.
 
-    A lead that may be a known person goes on as its own; the pair waits in `possible_duplicates`.
+    A lead that may be a known person goes on as its own; the pair waits in `possible_duplicates`. One that a correction
+    has taken from its contact (the step `normalise`) is matched like a new one; see `rematching`.
     """
-    resolutions = resolve(work.connection, _unresolved(work))
+    people = _unresolved(work)
+    if people:
+        directory.lock(work.connection)
+    left = rematching.prepare(work.connection, work.case_ids)
+    resolutions = resolve(work.connection, people, renewed=left.renewed)
     if resolutions:
         _keep(work.connection, resolutions)
+        rematching.conclude(work.connection, left, {found.ref: found.contact_id for found in resolutions})
         asked = {
             found.ref: {"pairs": found.questions, "score": round(found.possible[0][1], 3)}
             for found in resolutions

@@ -16,6 +16,7 @@ from include.cases.model import Work
 from include.domain.lead_to_client.assignment import roster
 from include.domain.lead_to_client.segments import table
 from include.domain.letters import Letter, language_for, write
+from include.integrations.ledger import withdraw_unplanned
 from include.integrations.systems import Effect, Provider
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -60,6 +61,7 @@ def plan_mail(work: Work, mail: Provider) -> list[Effect]:  # noqa: ARG001 - eve
             where leads.case_id = v.case_id"""),
         {"ids": list(states), "states": list(states.values())},
     )
+    withdraw_unplanned(connection, work.case_ids, work.step, effects, "the lead has another address, or gets no mail")
     return effects
 
 

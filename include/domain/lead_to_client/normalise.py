@@ -61,6 +61,8 @@ class Lead(NamedTuple):
 
 
 COLUMNS = ("case_id", "source", "raw", *Lead._fields)
+IDENTITY = ("email_key", "phone", "name_key", "company_key", "domain", "external_id")
+"""By what a lead names somebody: where it changes, the lead is matched anew."""
 
 
 def normalised(fields: Mapping[str, Any]) -> Lead:
@@ -131,7 +133,10 @@ def _json(value: Any) -> bytes:
 
 
 def _write(connection: Connection, case_ids: Sequence[int], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write the rows by COPY; a case that was released goes through here again, and keeps what later steps found."""
+    """Write the rows by COPY; a case that was released goes through here again, and keeps what later steps found.
+
+    But for its contact, where a correction changed by what it names somebody: the step `find_duplicates` looks again.
+    """
     known = set(
         connection.execute(text("select case_id from leads where case_id = any(:ids)"), {"ids": case_ids}).scalars()
     )
@@ -142,6 +147,15 @@ def _write(connection: Connection, case_ids: Sequence[int], rows: Sequence[tuple
         columns = ", ".join(COLUMNS)
         connection.execute(text(f"create temporary table leads_again as select {columns} from leads limit 0"))
         copy_rows(connection, "leads_again", COLUMNS, again)
+        before, after = (", ".join(f"{table}.{name}" for name in IDENTITY) for table in ("leads", "leads_again"))
+        connection.execute(
+            text(f"""
+                update leads set former_contact_id = leads.contact_id, contact_id = null, company_id = null,
+                                 match = null
+                from leads_again
+                where leads_again.case_id = leads.case_id and leads.contact_id is not null
+                  and ({before}) is distinct from ({after})""")
+        )
         connection.execute(
             text(f"""
                 update leads set ({columns}) = (select {columns} from leads_again where case_id = leads.case_id)
