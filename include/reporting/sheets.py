@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from itertools import count
 from typing import Any
 from zlib import crc32
@@ -37,6 +38,8 @@ BUSY = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded",
 """Reasons of a 403 that pass by themselves."""
 BUSY_FOR = 60.0
 NOT_TURNED_ON = frozenset({"accessNotConfigured", "SERVICE_DISABLED"})
+MOST_DIGITS = 15
+"""Of a number that a spreadsheet keeps; an exact one that is longer is text."""
 DAY_ZERO = date(1899, 12, 30)
 """Days are counted from it."""
 WRITTEN = "userEnteredValue,userEnteredFormat.numberFormat"
@@ -214,6 +217,8 @@ def _cell(kind: Kind, value: Any) -> Json:
             entered: Json = {"stringValue": value}
         case Kind.DAY:
             entered = {"numberValue": (value - DAY_ZERO).days}
+        case _ if isinstance(value, Decimal) and len(value.as_tuple().digits) > MOST_DIGITS:
+            entered = {"stringValue": str(value)}
         case _:
             entered = {"numberValue": float(value)}
     return {"userEnteredValue": entered, "userEnteredFormat": {"numberFormat": _FORMATS[kind]}}

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +28,7 @@ from include.reporting.catalogue import REPORTS
 from include.reporting.editions import Edition, deliveries
 from include.reporting.going_out import SHEETS, to_programs
 from include.reporting.intervals import Interval, Period
-from include.reporting.sheets import SCOPE, Sheets, SpreadsheetUnusable, spreadsheet_id
+from include.reporting.sheets import SCOPE, Sheets, SpreadsheetUnusable, spreadsheet_id, worksheets
 from tests.standins.sheets import OTHER, SHARED, Google, Refusal, Spreadsheet, google
 from tests.support.reports import MONDAY, at, end_deal, interval, lead
 from tests.support.work import change, rows
@@ -115,6 +116,13 @@ def test_an_edition_is_a_worksheet_for_each_figure(engine: Engine, held: Google,
     }
     assert kinds == {"stringValue", "numberValue"}, "nothing is read as a formula"
     assert book.titled("leads_daily_by_source").properties["gridProperties"]["frozenRowCount"] == 1
+
+
+def test_a_number_that_a_spreadsheet_would_round_is_text(engine: Engine) -> None:
+    edition = made(engine)
+    for amount, kind in (("1234567890123.45", "numberValue"), ("12345678901234.56", "stringValue")):
+        cells = worksheets(replace(edition, tables={**edition.tables, "won_value": [["EUR", 1, amount]]}))
+        assert list(cells["leads_daily_won_value"][1][2]["userEnteredValue"]) == [kind]
 
 
 def test_the_same_again_changes_nothing_and_other_worksheets_stay(engine: Engine, held: Google, ours: Sheets) -> None:
