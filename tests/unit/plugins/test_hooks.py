@@ -13,6 +13,7 @@ from waybill.hooks import CONNECTED
 from waybill.hooks.http import ConnectionUnusable, ResilientHttpHook
 from waybill.hooks.hubspot import HubSpotHook
 from waybill.hooks.provider_info import get_provider_info
+from waybill.hooks.sheets import SheetsHook
 from waybill.hooks.smtp import MailHook
 from waybill.hooks.tryton import TrytonHook
 
@@ -157,12 +158,12 @@ def test_an_unusable_tryton_connection_says_what_to_correct(connected: Any, fiel
 def test_the_form_of_the_connection_names_a_hook_that_exists_and_hides_its_secrets() -> None:
     from importlib.metadata import distribution
 
-    declared, tryton = get_provider_info()["connection-types"]
-    assert tryton["hook-class-name"] == f"{TrytonHook.__module__}.{TrytonHook.__qualname__}"
-    assert tryton["connection-type"] == TrytonHook.conn_type
-    assert declared["hook-class-name"] == f"{HubSpotHook.__module__}.{HubSpotHook.__qualname__}"
-    assert declared["connection-type"] == HubSpotHook.conn_type
-    assert declared["conn-fields"]["refresh_token"]["schema"]["format"] == "password"
+    declared = {each["connection-type"]: each for each in get_provider_info()["connection-types"]}
+    assert {kind: each["hook-class-name"] for kind, each in declared.items()} == {
+        hook.conn_type: f"{hook.__module__}.{hook.__qualname__}" for hook in (HubSpotHook, SheetsHook, TrytonHook)
+    }
+    for kind, secret in (("hubspot", "refresh_token"), ("google_sheets", "keyfile_dict")):
+        assert declared[kind]["conn-fields"][secret]["schema"]["format"] == "password"
     found = distribution("waybill-connections")
     (entry,) = found.entry_points
     assert entry.group == "apache_airflow_provider"
