@@ -64,6 +64,20 @@ def share(days: tuple[str, ...], shares: tuple[float, ...], label: str) -> Marku
     return svg(chart, label)
 
 
+@lru_cache(maxsize=64)
+def seconds(moments: tuple[str, ...], values: tuple[float, ...], label: str) -> Markup:
+    """Return a plot of a time, in seconds, over time."""
+    chart = (
+        alt.Chart(pd.DataFrame({"at": moments, "seconds": values}), width=300, height=90)
+        .mark_line(point=True, color=CAME)
+        .encode(
+            x=alt.X("at:T", title=None, axis=alt.Axis(tickCount=4)),
+            y=alt.Y("seconds:Q", title="s", scale=alt.Scale(domainMin=0), axis=alt.Axis(tickCount=3)),
+        )
+    )
+    return svg(chart, label)
+
+
 def _drawn(chart: alt.Chart | alt.LayerChart, label: str) -> Markup:
     specification: dict[str, Any] = chart.to_dict()
     drawn: str = vl_convert.vegalite_to_svg(specification)

@@ -17,7 +17,7 @@ from include.integrations.systems import Provider
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import STEP, Alerts
 from include.monitoring.service_levels.telling import watch_service_levels
-from include.monitoring.watching import canary, outside
+from include.monitoring.watching import canary, outside, runs
 from include.monitoring.watching.airflow import Account
 from include.monitoring.watching.backlogs import watch_backlogs
 from include.monitoring.watching.look import look
@@ -41,6 +41,7 @@ def look_and_publish(alerts: Alerts | None = None, airflow: Account | None = Non
         again = alerts.speak_again()
         written = alerts.publish()
     _send_metrics(alerts)
+    _count_runs(alerts, airflow or account())
     return {
         "raised": looked.raised + levels.raised,
         "recovered": looked.recovered + levels.recovered,
@@ -106,6 +107,14 @@ def _send_metrics(alerts: Alerts) -> None:
             metrics.send(alerts.engine)
         except Exception as error:
             alerts.problem("metrics", error)
+
+
+def _count_runs(alerts: Alerts, airflow: Account) -> None:
+    """Nor are runs that are not counted."""
+    try:
+        runs.keep_up(alerts.engine, airflow)
+    except Exception as error:
+        alerts.problem("runs", error)
 
 
 def _provider(role: str) -> Provider | None:

@@ -27,6 +27,7 @@ class Airflow:
 
     :param dags: DAG id -> when its next run is due; all of the contracts' DAGs at first, none of them scheduled.
     :param busy: DAGs of which a run is queued or running.
+    :param ended: runs that are over, as its API gives them.
     """
 
     url: str = ""
@@ -37,6 +38,7 @@ class Airflow:
     )
     paused: set[str] = field(default_factory=set)
     busy: set[str] = field(default_factory=set)
+    ended: list[dict[str, Any]] = field(default_factory=list)
     password: str = PASSWORD
 
     @property
@@ -81,6 +83,11 @@ def airflow_standin() -> Iterator[Airflow]:
         return answer(request, "dags", rows)
 
     async def runs(request: Request) -> JSONResponse:
+        if request.path_params["dag_id"] == "~":
+            since, until = request.query_params["end_date_gt"], request.query_params["end_date_lte"]
+            assert request.query_params["order_by"] == "end_date"
+            rows = sorted(airflow.ended, key=lambda row: str(row["end_date"]))
+            return answer(request, "dag_runs", [row for row in rows if since < row["end_date"] <= until])
         assert request.query_params.getlist("state") == ["queued", "running"]
         return answer(request, "dag_runs", [{}] if request.path_params["dag_id"] in airflow.busy else [])
 

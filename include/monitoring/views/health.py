@@ -1,16 +1,14 @@
 """How the work went lately: what stopped it, by step and cause, and which share of it passed the checks.
 
-It only reads, by the index of events by kind; what Airflow knows of its own runs is asked of Airflow.
+It only reads, by the index of events by kind; how Airflow's runs went is kept by `watching.runs`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from statistics import median
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -93,46 +91,57 @@ def quality(connection: Connection, since: datetime) -> Mapping[str, Sequence[Qu
 
 @dataclass(frozen=True)
 class RunFigures:
-    """How the latest runs of one DAG went; times in seconds, None where no run has come so far.
+    """How the runs of one DAG went; times in seconds, None where no run has come so far.
 
-    :param queued: the median time between a run's being made and its start; `took` the median of start to end, and
-        `longest` the longest of these.
+    :param queued: the mean time between a run's being made and its start, and `longest_queued` the longest.
+    :param took: the mean of start to end, and `longest` the longest of these.
     """
 
     dag_id: str
     runs: int
     failed: int
     queued: float | None
+    longest_queued: float | None
     took: float | None
     longest: float | None
 
 
-def run_figures(runs: Iterable[Mapping[str, Any]]) -> list[RunFigures]:
-    """Return figures of runs as Airflow's API gives them, by DAG, the one with the most failures first."""
-    by_dag: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for run in runs:
-        by_dag[run["dag_id"]].append(run)
-    figures = []
-    for dag_id, its in by_dag.items():
-        queued = _seconds(its, "queued_at", "start_date")
-        took = _seconds(its, "start_date", "end_date")
-        figures.append(
-            RunFigures(
-                dag_id,
-                len(its),
-                sum(run["state"] == "failed" for run in its),
-                median(queued) if queued else None,
-                median(took) if took else None,
-                max(took, default=None),
-            )
-        )
-    return sorted(figures, key=lambda each: (-each.failed, -each.runs, each.dag_id))
+@dataclass(frozen=True)
+class RunTimes:
+    """How all runs went that ended in one hour or on one day: means in seconds."""
+
+    since: datetime
+    queued: float | None
+    took: float | None
 
 
-def _seconds(runs: Iterable[Mapping[str, Any]], since: str, until: str) -> list[float]:
-    moments = [(run.get(since), run.get(until)) for run in runs]
-    return [
-        (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-        for start, end in moments
-        if start and end
-    ]
+_MEANS = "sum(queued_seconds) / nullif(sum(queued), 0) as queued, sum(took_seconds) / nullif(sum(started), 0) as took"
+
+
+def run_figures(connection: Connection, since: datetime) -> list[RunFigures]:
+    """Return figures of the runs that ended since then, by DAG, the one with the most failures first."""
+    rows = connection.execute(
+        text(f"""
+            select dag_id, sum(runs)::bigint as runs, sum(failed)::bigint as failed, {_MEANS},
+                   case when sum(queued) > 0 then max(longest_queued) end as longest_queued,
+                   case when sum(started) > 0 then max(longest_took) end as longest
+            from airflow_runs where hour >= :since group by dag_id order by failed desc, runs desc, dag_id"""),
+        {"since": since},
+    )
+    return [RunFigures(**row) for row in rows.mappings()]
+
+
+def run_times(connection: Connection, since: datetime) -> list[RunTimes]:
+    """Return how long runs were queued and took over time: by day, or by hour while they are counted for two days.
+
+    Without those that ask people: they take as long as these.
+    """
+    rows = connection.execute(
+        text(f"""
+            with unit as (select case when min(hour) < now() - interval '2 days' then 'day' else 'hour' end as unit
+                          from airflow_runs where hour >= :since)
+            select date_trunc(unit, hour) as since, {_MEANS}
+            from airflow_runs, unit where hour >= :since and not dag_id like '%\\_decision' group by 1 order by 1"""),
+        {"since": since},
+    )
+    return [RunTimes(**row) for row in rows.mappings()]

@@ -13,9 +13,6 @@ from include.privacy.person import Person
 from waybill import typed
 
 TIMEOUT = 5.0  # seconds
-RUNS = 100
-"""Latest runs that are looked at."""
-LATEST = f"/api/v2/dags/~/dagRuns?order_by=-run_after&limit={RUNS}"
 COOKIE = "_token"
 
 
@@ -27,19 +24,17 @@ class Airflow:
     """
 
     import_errors: list[dict[str, Any]] = field(default_factory=list)
-    runs: list[dict[str, Any]] = field(default_factory=list)
     trouble: str | None = None
 
 
 def ask(request: Request) -> Airflow:
-    """Ask for the DAG files that cannot be read, and for the latest runs."""
+    """Ask for the DAG files that cannot be read."""
     try:
         with signed_in(request) as airflow:
             errors = airflow.get("/api/v2/importErrors").raise_for_status().json()["import_errors"]
-            runs = airflow.get(LATEST).raise_for_status().json()["dag_runs"]
     except (httpx.HTTPError, KeyError, ValueError) as error:
         return Airflow(trouble=type(error).__name__)
-    return Airflow(errors, runs)
+    return Airflow(errors)
 
 
 def signed_in(request: Request) -> httpx.Client:

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from include.data.database import engine
-from include.monitoring.plots import share
+from include.monitoring.plots import seconds, share
 from include.monitoring.service_levels.facts import Week, met_over_time, over_all
 from include.monitoring.views import health
 from waybill.pages import airflow_api
@@ -30,10 +30,11 @@ def show(request: Request, visitor: Looking) -> HTMLResponse:
         set_aside = health.set_aside(connection, since)
         quality = health.quality(connection, since)
         weeks = met_over_time(connection, since.date())
+        runs, times = health.run_figures(connection, since), health.run_times(connection, since)
     airflow = airflow_api.ask(request)
     return page(
         "health.html", visitor, tab="health", since=since, troubles=troubles, set_aside=set_aside, airflow=airflow,
-        runs=health.run_figures(airflow.runs), quality=_plots(quality), most=health.MOST,
+        runs=runs, times=_times(times), quality=_plots(quality), most=health.MOST,
         kept=_kept(weeks), missed=[each for each in over_all(weeks) if each.missed],
     )  # fmt: skip
 
@@ -45,6 +46,19 @@ def _kept(weeks: Sequence[Week]) -> list[Markup]:
         some = list(its)
         days, shares = tuple(week.week.isoformat() for week in some), tuple(week.share for week in some)
         plots.append(share(days, shares, workflow_title(workflow)))
+    return plots
+
+
+def _times(times: Sequence[health.RunTimes]) -> list[Markup]:
+    """A plot of how long runs were queued, and one of how long they took."""
+    plots = []
+    for label, values in (
+        ("Queued, mean seconds", {each.since: each.queued for each in times}),
+        ("Took, mean seconds", {each.since: each.took for each in times}),
+    ):
+        some = {at.isoformat(): value for at, value in values.items() if value is not None}
+        if some:
+            plots.append(seconds(tuple(some), tuple(some.values()), label))
     return plots
 
 

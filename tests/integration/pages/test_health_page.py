@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,10 +13,10 @@ from include.cases.model import Reason
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble
 from include.monitoring.service_levels.facts import keep_up
-from include.monitoring.views.health import RunFigures, run_figures
+from include.monitoring.views.health import run_times
 from tests.integration.monitoring.test_alerts import set_aside
 from tests.support.histories import Told, cases_with
-from tests.support.work import receive
+from tests.support.work import change, receive
 
 pytestmark = pytest.mark.airflow
 
@@ -68,16 +69,36 @@ def test_an_airflow_that_does_not_answer_is_said_and_the_rest_is_shown(
     assert "did not answer (ConnectError)" in log_in("viewer").text("/health")
 
 
-def test_runs_are_summed_up_by_dag_those_that_fail_first() -> None:
-    def run(dag_id: str, state: str, queued: int, took: int | None) -> dict[str, Any]:
-        at = "2026-03-01T10:{:02}:{:02}+00:00".format
-        end = None if took is None else at(0, queued + took)
-        return {"dag_id": dag_id, "state": state, "queued_at": at(0, 0), "start_date": at(0, queued), "end_date": end}
+def test_runs_of_four_weeks_are_told_by_dag_and_over_time(engine: Engine, log_in: Any) -> None:
+    change(
+        engine,
+        """insert into airflow_runs values
+           (date_trunc('hour', now()), 'a', 3, 0, 3, 6, 4, 2, 5, 3),
+           (date_trunc('hour', now() - interval '9 days'), 'b', 2000, 1, 2000, 2000, 1, 2000, 14000, 90),
+           (date_trunc('hour', now() - interval '1 day'), 'b', 2, 1, 1, 3, 3, 0, 0, 0),
+           (date_trunc('hour', now()), 'x_decision', 1, 0, 1, 1, 1, 1, 900000, 900000),
+           (now() - interval '40 days', 'long ago', 1, 1, 1, 1, 1, 1, 1, 1)""",
+    )
+    seen = log_in("viewer").text("/health")
+    runs = seen[seen.index("How long runs were queued, and took") :]
+    assert "long ago" not in runs
+    cells = [re.findall(r"<td[^>]*>(?:<a[^>]*>)?([^<]+)", row) for row in re.findall(r"<tr><td>.*</tr>", runs)]
+    assert cells[:2] == [["b", "2002", "2", "1.0", "3.0", "7.0", "90.0"], ["a", "3", "0", "2.0", "4.0", "2.5", "3.0"]]
+    assert runs.count("<svg") == 2
+    with engine.connect() as connection:
+        times = run_times(connection, datetime.now(UTC) - timedelta(weeks=4))
+    assert [(each.queued, each.took) for each in times] == [(1.0, 7.0), (3.0, None), (2.0, 2.5)], "by day"
 
-    runs = [
-        run("a", "success", 1, 2),
-        run("a", "running", 3, None),
-        run("b", "failed", 1, 9),
-        run("b", "success", 1, 5),
-    ]
-    assert run_figures(runs) == [RunFigures("b", 2, 1, 1.0, 7.0, 9.0), RunFigures("a", 2, 0, 2.0, 2.0, 2.0)]
+
+def test_all_that_the_page_promises_is_on_it(engine: Engine, log_in: Any) -> None:
+    seen = log_in("viewer").text("/health")
+    for heading in (
+        "DAG files that Airflow cannot read",
+        "Service levels met, by week",
+        "Errors by step and cause",
+        "Share of cases that passed the checks, by day",
+        "How long runs were queued, and took",
+    ):
+        assert f">{heading}</h2>" in seen
+    assert 'href="/data-docs/"' in seen
+    assert "No run is counted yet" in seen

@@ -1,0 +1,128 @@
+"""Keeps how Airflow's runs went, by hour and DAG: Airflow's own list is too long to be read whenever somebody looks.
+
+It asks Airflow every few minutes for the runs that have ended since, and counts each once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, Engine, text
+
+from include.monitoring.watching import signs
+from include.monitoring.watching.airflow import PAGE, Account, signed_in
+
+READ = "runs read"
+"""The sign that they were read; its detail says up to when."""
+EVERY = timedelta(minutes=5)
+FIRST_LOOK = timedelta(days=2)
+"""How far back the first look goes; two looks apart for longer lose nothing."""
+MOST_PAGES = 20
+"""Of one look; the next goes on."""
+SETTLED_AFTER = timedelta(seconds=30)
+"""Time after which no run can appear any more that ended before."""
+KEPT = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that is over; times in seconds, None where it never was queued or started."""
+
+    dag_id: str
+    ended_at: datetime
+    failed: bool
+    queued: float | None
+    took: float | None
+
+
+def keep_up(engine: Engine, account: Account) -> int:
+    """Count the runs that have ended since the last look; return how many, 0 where it is too early to look again.
+
+    :raises httpx.HTTPError: when Airflow does not answer, or not as expected.
+    """
+    with engine.connect() as connection:
+        last = _last(connection)
+    now = datetime.now(UTC)
+    if last and last[0] > now - EVERY:
+        return 0
+    since = last[1] if last else now - FIRST_LOOK
+    with signed_in(account) as api:
+        if api is None:
+            return 0
+        ended, until = _ended(api, since, now - SETTLED_AFTER)
+    with engine.begin() as connection:
+        connection.execute(text("select pg_advisory_xact_lock(hashtext('waybill.runs'))"))
+        if _last(connection) != last:
+            return 0  # somebody else has counted them meanwhile
+        _count(connection, ended)
+        signs.seen(connection, [READ], {"until": until.isoformat()})
+        connection.execute(text("delete from airflow_runs where hour < now() - :kept"), {"kept": KEPT})
+    return len(ended)
+
+
+def _last(connection: Connection) -> tuple[datetime, datetime] | None:
+    """When they were read last, and up to when they are counted."""
+    row = connection.execute(
+        text("select at, detail->>'until' as until from life_signs where part = :part"), {"part": READ}
+    ).one_or_none()
+    return (row.at, datetime.fromisoformat(row.until)) if row else None
+
+
+def _ended(api: httpx.Client, since: datetime, until: datetime) -> tuple[list[Ended], datetime]:
+    """Return the runs that ended after `since`, and up to when these are all of them."""
+    found: list[Ended] = []
+    for page in range(MOST_PAGES):
+        params = {
+            "end_date_gt": since.isoformat(), "end_date_lte": until.isoformat(), "order_by": "end_date",
+            "limit": str(PAGE), "offset": str(page * PAGE),
+        }  # fmt: skip
+        rows = api.get("/api/v2/dags/~/dagRuns", params=params).raise_for_status().json()["dag_runs"]
+        found += [_run(row) for row in rows]
+        if len(rows) < PAGE:
+            return found, until
+    return found, found[-1].ended_at
+
+
+def _run(row: dict[str, Any]) -> Ended:
+    queued, started, ended = (
+        datetime.fromisoformat(row[name]) if row.get(name) else None for name in ("queued_at", "start_date", "end_date")
+    )
+    if ended is None:
+        raise httpx.DecodingError("Airflow named a run that has not ended")
+    return Ended(
+        row["dag_id"],
+        ended,
+        row["state"] == "failed",
+        max((started - queued).total_seconds(), 0) if queued and started else None,
+        (ended - started).total_seconds() if started else None,
+    )
+
+
+def _count(connection: Connection, ended: Iterable[Ended]) -> None:
+    rows: Sequence[dict[str, Any]] = [
+        {"dag_id": run.dag_id, "at": run.ended_at.isoformat(), "failed": run.failed, "queued": run.queued,
+         "took": run.took}
+        for run in ended
+    ]  # fmt: skip
+    connection.execute(
+        text("""
+            insert into airflow_runs as r (hour, dag_id, runs, failed, queued, queued_seconds, longest_queued, started,
+                                           took_seconds, longest_took)
+            select date_trunc('hour', at), dag_id, count(*), count(*) filter (where failed), count(queued),
+                   coalesce(sum(queued), 0), coalesce(max(queued), 0), count(took), coalesce(sum(took), 0),
+                   coalesce(max(took), 0)
+            from jsonb_to_recordset(:rows) as v(dag_id text, at timestamptz, failed boolean, queued float8, took float8)
+            group by 1, 2
+            on conflict (hour, dag_id) do update set
+                runs = r.runs + excluded.runs, failed = r.failed + excluded.failed,
+                queued = r.queued + excluded.queued, queued_seconds = r.queued_seconds + excluded.queued_seconds,
+                longest_queued = greatest(r.longest_queued, excluded.longest_queued),
+                started = r.started + excluded.started, took_seconds = r.took_seconds + excluded.took_seconds,
+                longest_took = greatest(r.longest_took, excluded.longest_took)"""),
+        {"rows": Jsonb(rows)},
+    )

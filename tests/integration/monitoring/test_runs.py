@@ -1,0 +1,91 @@
+"""Airflow's runs are counted by hour, each once, however many there are and whoever dies meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from include.monitoring.watching import runs
+from include.monitoring.watching.airflow import Account
+from tests.standins.airflow import Airflow, airflow_standin
+from tests.support.work import change, rows
+
+NOON = (datetime.now(UTC) - timedelta(days=1)).replace(minute=0, second=0, microsecond=0)
+
+
+@pytest.fixture
+def airflow() -> Iterator[Airflow]:
+    with airflow_standin() as standin:
+        yield standin
+
+
+def run(dag_id: str, minute: float, *, state: str = "success", queued: float = 2, took: float | None = 5) -> Any:
+    ended = NOON + timedelta(minutes=minute)
+    started = None if took is None else ended - timedelta(seconds=took)
+    made = (started or ended) - timedelta(seconds=queued)
+    moments = {"queued_at": made, "start_date": started, "end_date": ended}
+    return {"dag_id": dag_id, "state": state, **{name: at and at.isoformat() for name, at in moments.items()}}
+
+
+def counted(engine: Engine) -> list[dict[str, Any]]:
+    return rows(engine, "select * from airflow_runs order by hour, dag_id")
+
+
+def later(engine: Engine) -> None:
+    change(engine, "update life_signs set at = at - interval '6 minutes'")
+
+
+def test_runs_are_counted_by_hour_and_dag(engine: Engine, airflow: Airflow) -> None:
+    airflow.ended = [
+        run("a", 1),
+        run("a", 2, state="failed", queued=4, took=9),
+        run("a", 3, took=None),
+        run("a", 61),
+        run("b", 1),
+    ]
+    assert runs.keep_up(engine, airflow.account) == 5
+    first = counted(engine)[0]
+    assert first == {
+        "hour": NOON, "dag_id": "a", "runs": 3, "failed": 1, "queued": 2, "queued_seconds": 6, "longest_queued": 4,
+        "started": 2, "took_seconds": 14, "longest_took": 9,
+    }  # fmt: skip
+    assert [(row["dag_id"], row["runs"]) for row in counted(engine)] == [("a", 3), ("b", 1), ("a", 1)]
+
+
+def test_each_run_counts_once_and_looks_are_minutes_apart(engine: Engine, airflow: Airflow) -> None:
+    airflow.ended = [run("a", 1)]
+    assert runs.keep_up(engine, airflow.account) == 1
+    now = run("a", 0)
+    now["end_date"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    airflow.ended.append(now)
+    assert runs.keep_up(engine, airflow.account) == 0, "it is too early to look"
+    later(engine)
+    assert runs.keep_up(engine, airflow.account) == 0, "one that has just ended is left to the next look"
+    later(engine)
+    now["end_date"] = (datetime.now(UTC) - timedelta(seconds=31)).isoformat()
+    change(engine, "update life_signs set detail = jsonb_build_object('until', now() - interval '40 seconds')")
+    assert runs.keep_up(engine, airflow.account) == 1
+    assert sum(row["runs"] for row in counted(engine)) == 2
+
+
+def test_more_than_one_look_takes_are_counted_by_the_next(
+    engine: Engine, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MOST_PAGES", 2)
+    airflow.ended = [run("a", number / 60) for number in range(350)]
+    found = []
+    for _ in range(3):
+        found.append(runs.keep_up(engine, airflow.account))
+        later(engine)
+    assert found == [200, 150, 0]
+    assert sum(row["runs"] for row in counted(engine)) == 350
+
+
+def test_without_an_account_nothing_is_counted_and_nothing_is_forgotten(engine: Engine, airflow: Airflow) -> None:
+    airflow.ended = [run("a", 1)]
+    assert runs.keep_up(engine, Account(airflow.url)) == 0
+    assert runs.keep_up(engine, airflow.account) == 1
