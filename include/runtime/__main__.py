@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from include.runtime import health, local, tryton
-from include.runtime.demo import demo
 from include.runtime.environment import USER, Home, RuntimeProblem
 from include.runtime.supervision import Supervisor, leftovers
 
@@ -52,6 +51,8 @@ def _down(home: Home, _: argparse.Namespace) -> int:
 
 
 def _demo(home: Home, arguments: argparse.Namespace) -> int:
+    from include.runtime.demo import demo  # noqa: PLC0415 - what it shows takes longer to load than other commands take
+
     local.up(home, _say, erp=arguments.erp)
     balanced = demo(home, console, leads=arguments.leads, seconds=arguments.seconds)
     _address(home)

@@ -6,6 +6,7 @@ It changes nothing, and knows nothing of Waybill's own tables.
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,6 +17,9 @@ import httpx
 
 from include.runtime.environment import USER, Home, RuntimeProblem
 
+_trusted = functools.cache(httpx.create_ssl_context)
+"""Reading the certificates takes longer than any question here."""
+
 
 def health(home: Home, started: Mapping[str, float] = MappingProxyType({})) -> dict[str, str]:
     """Return each part's status by its name; empty when the API server does not answer.
@@ -24,7 +28,7 @@ def health(home: Home, started: Mapping[str, float] = MappingProxyType({})) -> d
         dead predecessor's, which Airflow goes on calling healthy for a while, and the part counts as starting.
     """
     try:
-        answer = httpx.get(f"{home.url}/api/v2/monitor/health", timeout=5)
+        answer = httpx.get(f"{home.url}/api/v2/monitor/health", timeout=5, verify=_trusted())
         parts: dict[str, dict[str, Any]] = answer.raise_for_status().json()
     except (httpx.HTTPError, ValueError):
         return {}
@@ -46,11 +50,15 @@ def client(home: Home, password: str, user: str = USER) -> httpx.Client:
 
     :raises httpx.HTTPError: when the API server does not answer or refuses.
     """
-    with httpx.Client(base_url=home.url, timeout=30, transport=httpx.HTTPTransport(retries=3)) as door:
+    with httpx.Client(base_url=home.url, timeout=30, transport=_transport()) as door:
         answer = door.post("/auth/token", json={"username": user, "password": password})
     token = answer.raise_for_status().json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.Client(base_url=home.url, timeout=30, transport=httpx.HTTPTransport(retries=3), headers=headers)
+    return httpx.Client(base_url=home.url, timeout=30, transport=_transport(), headers=headers)
+
+
+def _transport() -> httpx.HTTPTransport:
+    return httpx.HTTPTransport(retries=3, verify=_trusted())
 
 
 def import_errors(api: httpx.Client) -> list[dict[str, Any]]:
@@ -84,4 +92,4 @@ def refuse_taken_port(home: Home) -> None:
 def warm(home: Home) -> None:
     """Have the API server build what tasks ask of it: that takes 3 s, which no lead should wait for."""
     with contextlib.suppress(httpx.HTTPError):
-        httpx.get(f"{home.url}/execution/health", timeout=30)
+        httpx.get(f"{home.url}/execution/health", timeout=30, verify=_trusted())

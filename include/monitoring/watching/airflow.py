@@ -5,6 +5,7 @@ It asks and changes nothing. Without an account it asks for the health page only
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 PAGE = 100
 """Rows that one answer holds; Airflow's default maximum."""
 LONGEST_ERROR = 200
+
+_trusted = functools.cache(httpx.create_ssl_context)
+"""Reading the certificates takes 50 ms of a process that looks every few seconds."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def ask(account: Account, *, overdue_since: datetime) -> Seen:
     :param overdue_since: a run that was due before this moment is missed.
     :raises httpx.HTTPStatusError: when it answers with an error that nobody expects.
     """
-    with httpx.Client(base_url=account.url, timeout=TIMEOUT, transport=httpx.HTTPTransport(retries=1)) as api:
+    with httpx.Client(base_url=account.url, timeout=TIMEOUT, transport=_transport()) as api:
         try:
             alive = _alive(api)
             if account.login is None:
@@ -118,8 +122,12 @@ def signed_in(account: Account) -> Iterator[httpx.Client | None]:
 
     :raises httpx.HTTPError: when Airflow does not answer.
     """
-    with httpx.Client(base_url=account.url, timeout=TIMEOUT, transport=httpx.HTTPTransport(retries=1)) as api:
+    with httpx.Client(base_url=account.url, timeout=TIMEOUT, transport=_transport()) as api:
         yield api if account.login is not None and _logged_in(api, account) else None
+
+
+def _transport() -> httpx.HTTPTransport:
+    return httpx.HTTPTransport(retries=1, verify=_trusted())
 
 
 def _alive(api: httpx.Client) -> frozenset[str]:
