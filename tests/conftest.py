@@ -15,8 +15,8 @@ from include.data.database import connect, migrate
 from tests.support.folders import temporary_folder
 
 E2E = "tests/e2e/"
-SHARED = (f"{E2E}running/", f"{E2E}faults/", "tests/integration/integrations/test_tryton")
-"""Files that share a running Waybill, or a Tryton."""
+SHARED = (f"{E2E}running/", f"{E2E}faults/", f"{E2E}alerts/", "tests/integration/integrations/test_tryton")
+"""Files that share a running Waybill, or a Tryton; those that take longest first."""
 APART = 20
 """Files of other tests between two that run a whole Airflow."""
 # Durability is not what most tests look at, and `fsync` is most of what a database costs them.
@@ -37,11 +37,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherInAF
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the files that run a whole Airflow over the others, so that not all workers wait at the same time."""
+    """Spread the files that run a whole Airflow over the others, so that not all workers wait at the same time.
+
+    The longest come first, or one worker would still be at them when the others have nothing left.
+    """
     parts: dict[str, list[pytest.Item]] = {}
     for item in items:
         parts.setdefault(_part(item.nodeid), []).append(item)
-    long = [part for part in parts if part.startswith(E2E)]
+    long = [part for part in dict.fromkeys((*SHARED, *parts)) if part in parts and part.startswith(E2E)]
     order = [part for part in parts if part not in long]
     for place, part in enumerate(long):
         order.insert(max(place, (place - 1) * (APART + 1)), part)
