@@ -29,13 +29,13 @@ def print_tour(stage: Stage) -> None:
         alerts = alert_list.open_alerts(connection)
     seen = {
         "board": f"every workflow: {counts.cases} cases, {counts.waiting} wait; "
-        f"{_of(sum(each.late for each in late), 'late')}, {_of(sum(each.soon for each in late), 'soon late')}",
+        f"{sum(each.late for each in late)} are late, {sum(each.soon for each in late)} soon will be",
         "cases": "one case's whole story: search for SO-4711, a company, or an e-mail address",
         "quarantine": f"{_of(len(aside), 'reasons')} why cases are set aside: correct and release one",
-        "quarantine/duplicates": f"{_of(pairs, 'possible duplicates')} to decide about, side by side",
+        "quarantine/duplicates": f"{_of(pairs, 'pairs of contacts')} that may be one person: merge or keep apart",
         "effects": f"the systems and what goes to them; {_of(trouble, 'effects in trouble')}",
-        "approvals": f"{_of(counts.asked, 'requests')} wait for a decision",
-        "alerts": f"{_of(len(alerts), 'alerts')} are open: {', '.join(sorted({each.kind for each in alerts})) or '–'}",
+        "approvals": f"{_of(counts.asked, 'requests')} waiting for a decision",
+        "alerts": f"{_of(len(alerts), 'alerts')} open: {', '.join(sorted({each.kind for each in alerts})) or '–'}",
         "reports": f"{_of(counts.editions, 'editions')} with tables and plots, and who got them",
         "map": "every workflow as its contract draws it, with live counts",
         "health": f"service levels: {counts.met} met, {counts.missed} missed; errors, runs, data quality",
@@ -47,4 +47,5 @@ def print_tour(stage: Stage) -> None:
 
 
 def _of(count: int, what: str) -> str:
-    return f"{count or 'none'} {what}" if count != 1 else f"1 {what.removesuffix('s')}"
+    one, _, rest = what.partition(" ")
+    return f"1 {one.removesuffix('s')} {rest}".strip() if count == 1 else f"{count or 'no'} {what}"
