@@ -20,6 +20,7 @@ from include.data.database import asyncpg_dsn
 from include.intake.app import FirstStage, create_app
 from include.intake.signatures import sign
 from include.intake.sources import Source, sources
+from tests.standins.serving import Prompt
 
 TLS = httpx.create_ssl_context()  # making one takes longer than a request
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -99,7 +100,7 @@ class Intake:
             time.sleep(0.05)
 
 
-class _Server(uvicorn.Server):
+class _Server(Prompt):
     def install_signal_handlers(self) -> None:
         """Runs in a thread; signals are the tests' own."""
 
