@@ -89,9 +89,10 @@ class Watched:
         if address.scheme in ("http", "https", "ws", "wss") and address.hostname not in ("127.0.0.1", "localhost"):
             self.problems.append(f"left the machine: {request.url}")
 
-    def barriers(self) -> list[str]:
-        """Return what keeps people from using the page, by axe-core and WCAG 2.1 AA."""
-        found = Axe().run(self.page, options=WCAG).response["violations"]
+    def barriers(self, *rules: str) -> list[str]:
+        """Return what keeps people from using the page, by axe-core and WCAG 2.1 AA, or by some rules of axe alone."""
+        options = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else WCAG
+        found = Axe().run(self.page, options=options).response["violations"]
         return [
             f"{violation['id']}: {violation['help']}: {node['html'][:200]}"
             for violation in found

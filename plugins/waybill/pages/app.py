@@ -18,6 +18,7 @@ from waybill.pages import (
     health,
     privacy,
     quarantine,
+    refusals,
     reports,
     workflow_map,
 )
@@ -26,6 +27,7 @@ from waybill.pages.rendering import FOLDER, PREFIX, TABS
 app = FastAPI(title="Waybill", docs_url=None, redoc_url=None, openapi_url=None)
 for _part in (board, cases, approvals, alerts, health, duplicates, quarantine, effects, privacy, reports, workflow_map):
     app.include_router(_part.router)
+refusals.add_to(app)
 app.mount("/static", StaticFiles(directory=FOLDER / "static"))
 
 

@@ -40,11 +40,12 @@ HEADERS = {
 
 
 def page(
-    template: str, visitor: Visitor, *, tab: str, said: str | None = None, status: int = 200, **values: Any
+    template: str, visitor: Visitor | None, *, tab: str, said: str | None = None, status: int = 200, **values: Any
 ) -> HTMLResponse:
     """Return a page.
 
-    :param tab: the path of the tab that it belongs to.
+    :param visitor: who looks; None for a page that is the same for everybody.
+    :param tab: the path of the tab that it belongs to; empty for none.
     :param said: what `redirect` put into the address.
     """
     body = (
