@@ -338,6 +338,10 @@ def waits(state: str, requester: str, undecided: Sequence[str], known: People) -
     return [person for person in undecided if known.decides(person) and person != requester]
 
 
+_BEHIND = "coalesce(cast(:after_since as timestamptz), '-infinity'), coalesce(cast(:after_id as bigint), 0)"
+"""Where a list of what waits begins: since when, and the round."""
+
+
 def waiting(
     connection: Connection,
     workflow: str | None = None,
@@ -360,7 +364,25 @@ def waiting(
     after_since, after_id = after or (None, None)
     rows = connection.execute(
         text(f"""
-            with asked as materialized (
+            -- The longest open stages first, each looked at by itself until the list is full: `offset 0` keeps the
+            -- planner from joining all that is open before it sorts.
+            with undecided_by_them as (
+                select r.*, s.number as stage, s.id as stage_id, s.due_at, s.opened_at as since
+                from approval_stages s, lateral (
+                    select r.id, r.case_id, r.workflow, r.number, r.state, r.title, r.requester, r.digest
+                    from approval_rounds r join cases c on c.id = r.case_id and c.state not in ('finished', 'rejected')
+                    where r.id = s.round_id and r.state = 'open'
+                      and (cast(:workflow as text) is null or r.workflow = :workflow)
+                      and (cast(:person as text) is null or r.requester <> :person) offset 0) r
+                where s.state = 'open' and (s.opened_at, s.round_id) > ({_BEHIND}) and (not :late or s.due_at < :now)
+                  and (cast(:person as text) is null or exists (
+                          select from approval_seats seat
+                          where seat.stage_id = s.id and seat.person = any(:persons) and not exists (
+                              select from approval_decisions d
+                              where d.stage_id = s.id and d.answer in ('approve', 'reject')
+                                and (seat.person in (d.seat, d.person) or d.person = :person)) offset 0))
+                order by s.opened_at, s.round_id limit :limit
+            ), unanswered as (
                 select r.id, r.case_id, r.workflow, r.number, r.state, r.title, r.requester, r.digest,
                        s.number as stage, s.id as stage_id, s.due_at, coalesce(question.at, s.opened_at) as since
                 from approval_rounds r
@@ -368,21 +390,14 @@ def waiting(
                 join approval_stages s on s.round_id = r.id and s.state = 'open'
                 left join lateral (
                     select max(d.at) as at from approval_decisions d
-                    where d.round_id = r.id and d.answer = 'ask' and r.state = 'asked') question on r.state = 'asked'
-                where r.state in ('open', 'asked')
+                    where d.round_id = r.id and d.answer = 'ask') question on true
+                where r.state = 'asked' and (coalesce(question.at, s.opened_at), r.id) > ({_BEHIND})
                   and (cast(:workflow as text) is null or r.workflow = :workflow)
                   and (not :late or s.due_at < :now)
-                  and (cast(:person as text) is null
-                       or r.state = 'asked' and r.requester = :person
-                       or r.state = 'open' and r.requester <> :person and exists (
-                              select from approval_seats seat
-                              where seat.stage_id = s.id and seat.person = any(:persons) and not exists (
-                                  select from approval_decisions d
-                                  where d.stage_id = s.id and d.answer in ('approve', 'reject')
-                                    and (seat.person in (d.seat, d.person) or d.person = :person))))
-                  and (cast(:after_id as bigint) is null
-                       or (coalesce(question.at, s.opened_at), r.id) > (:after_since, :after_id))
-                order by since, r.id limit :limit
+                  and (cast(:person as text) is null or r.requester = :person)
+            ), asked as materialized (
+                select * from (table undecided_by_them union all table unanswered) found
+                order by since, id limit :limit
             ), undecided as (
                 select seat.stage_id, array_agg(seat.person order by {_FIRST}) as persons
                 from asked join approval_seats seat using (stage_id)

@@ -16,6 +16,11 @@ from include.monitoring.alerts.messages import Alert, Kind, Numbers
 MOST_LISTED = 1_000
 """Cases that one page lists."""
 
+# One branch for each partial index; a single condition over the states would read the whole ledger.
+_WAITING = """(
+    select id, system, case_id from effects where state in ('pending', 'failed')
+    union all select id, system, case_id from effects where state in ('sending', 'unknown'))"""
+
 
 @dataclass(frozen=True)
 class TouchedCase:
@@ -59,20 +64,19 @@ def touched(connection: Connection, alert: Alert) -> Numbers:
 def cases_of(connection: Connection, alert_id: int) -> list[TouchedCase]:
     """Return the cases behind an alert, as they stand now, oldest first: at most `MOST_LISTED`."""
     found = connection.execute(
-        text("""
+        text(f"""
             with behind as (
                 select s.subject_id as id from alert_subjects s where s.alert_id = :id and s.what = 'case'
                 union
                 select e.case_id from alert_subjects s join effects e on e.id = s.subject_id
                 where s.alert_id = :id and s.what = 'effect' and e.case_id is not null
                 union
-                select e.case_id from alerts a join effects e on e.system = coalesce(a.facts->>'system', a.cause)
+                select e.case_id from alerts a join {_WAITING} e on e.system = coalesce(a.facts->>'system', a.cause)
                 where a.id = :id and a.kind in ('system_down', 'ledger_growing') and e.case_id is not null
-                  and e.state in ('pending', 'failed', 'unknown', 'sending')
                 union
                 select c.id from alerts a join claims on claims.workflow = a.workflow
                                                      and claims.run_id = a.facts->>'run_id'
-                     join cases c on c.claim_id = claims.id
+                     join cases c on c.claim_id = claims.id and c.state = 'running'
                 where a.id = :id
                 union all
                 (select c.id from alerts a join cases c on c.workflow = a.workflow
@@ -83,7 +87,7 @@ def cases_of(connection: Connection, alert_id: int) -> list[TouchedCase]:
                 from alerts a, jsonb_array_elements_text(a.facts->'touched'->'examples') example where a.id = :id
             )
             select c.id, c.workflow, c.state, c.stage,
-                   coalesce((select array_agg(distinct r->>'code') from jsonb_array_elements(c.reasons) r), '{}')
+                   coalesce((select array_agg(distinct r->>'code') from jsonb_array_elements(c.reasons) r), '{{}}')
             from behind join cases c using (id) order by c.id limit :most"""),
         {"id": alert_id, "most": MOST_LISTED},
     )
@@ -153,11 +157,10 @@ def _late(connection: Connection, alert: Alert) -> Numbers:
 
 def _waiting_for(connection: Connection, system: str) -> Numbers:
     effects, cases, examples = connection.execute(
-        text("""
+        text(f"""
             select count(effect), count(distinct case_id),
                    (array_agg(distinct case_id) filter (where case_id is not null))[1 : 5]
-            from (select id as effect, case_id from effects
-                  where system = :system and state in ('pending', 'failed', 'unknown', 'sending')
+            from (select id as effect, case_id from {_WAITING} planned where system = :system
                   union all
                   -- a system that cannot be read holds back cases for which nothing is planned yet
                   select null, cases.id from cases where state in ('pending', 'running') and (workflow, stage) in

@@ -214,6 +214,23 @@ class TestWaiting:
         look(engine, asked.id, MONDAY)
         assert stands(engine, asked.id).state == "void"
 
+    def test_pages_of_rounds_and_questions_are_parts_of_one_list(self, engine: Engine) -> None:
+        """Also where both have waited equally long."""
+        for hours in (30, 9, 8, 8, 2, 1):
+            opened(engine, "maria.keller", now=MONDAY - hours * HOUR)
+            question = opened(engine, "maria.keller", now=MONDAY - timedelta(days=9))
+            answer(engine, question.id, "maria.keller", "ask", now=MONDAY - hours * HOUR)
+        whole = waiting(engine)
+        assert [each.since for each in whole] == sorted(each.since for each in whole)
+        assert {each.state for each in whole} == {"open", "asked"}
+        for late in (False, True):
+            parts, after = [], None
+            with engine.connect() as connection:
+                while part := rounds.waiting(connection, now=MONDAY, late=late, after=after, limit=5):
+                    parts += part
+                    after = part[-1].since, part[-1].round_id
+            assert parts == [each for each in whole if each.late or not late]
+
     def test_does_not_name_who_has_left(self, engine: Engine, edit_people: Callable[..., None]) -> None:
         opened(engine, (["maria.keller", "tom.berger"], 1))
         edit_people("maria.keller", active=False)
