@@ -280,6 +280,20 @@ class TestDeputies:
             ("delegation.ended", "user:maria.keller", "approvals"),
         ]
 
+    @pytest.mark.parametrize("ended", [True, False])
+    def test_a_deputy_decides_from_the_first_day_until_the_end_and_no_longer(
+        self, engine: Engine, log_in: Any, ended: bool
+    ) -> None:
+        one = asked(engine, "maria.keller")
+        _delegated(log_in, starts=str(TODAY + timedelta(days=0 if ended else 2)))
+        if ended:
+            assert f"Request {one.case_id}" in log_in("user", "tom.berger").text("/approvals")
+            maria = log_in("user", "maria.keller")
+            maria.submit("/approvals/deputies", "/approvals/deputies/1/end")
+        assert f"Request {one.case_id}" not in log_in("user", "tom.berger").text("/approvals")
+        assert says(log_in, "tom.berger", one, "approve").status_code == 403
+        assert rows(engine, DECISIONS) == []
+
     def test_what_cannot_be_is_said_and_what_was_written_stays(self, engine: Engine, log_in: Any) -> None:
         for fields, why in (
             ({"deputy": "maria.keller"}, "cannot stand in for themselves"),
