@@ -71,14 +71,14 @@ def _same(edition: Edition) -> str:
 
 
 def deliver(engine: Engine, provider: Provider, step: str) -> int:
-    """Deliver what is due of a step; returns how much its system has not taken yet."""
+    """Deliver what is due of a step; returns how much its system has not taken yet, but for what another task sends."""
     ledger.deliver(engine, provider, system=SYSTEMS[step], scope=ledger.Scope(step=step))
     with engine.connect() as connection:
         return int(
             connection.execute(
                 text("""
                     select count(*) from effects where system = :system and step = :step and case_id is null
-                       and state not in ('sent', 'dead')"""),
+                       and state not in ('sent', 'dead') and not (state = 'sending' and lease_until > now())"""),
                 {"system": SYSTEMS[step], "step": step},
             ).scalar_one()
         )

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from standardwebhooks import Webhook
 
 from include.data import database
+from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.webhook import SecretUnusable, SignedWebhook, key_of, signed
 from include.reporting.going_out import CHAT, FILES, MAIL, WEBHOOK, deliver
 from include.reporting.intervals import Period
@@ -204,3 +205,13 @@ def test_outside_production_nothing_leaves(
     assert rows(engine, "select 1 from mailbox") == []
     assert not (tmp_path / "reports").exists()
     assert {row["mode"] for row in rows(engine, "select mode from effects")} == {"capture"}
+
+
+def test_what_somebody_else_is_sending_at_this_moment_is_not_waited_for(engine: Engine) -> None:
+    make(engine, "leads")
+    change(engine, "update effects set state = 'sending', lease_until = now() + interval '1 minute' where step = :step",
+           step=MAIL)  # fmt: skip
+    assert deliver(engine, LocalMailbox(engine), MAIL) == 0
+    change(engine, "update effects set lease_until = now() - interval '1 second' where step = :step", step=MAIL)
+    assert deliver(engine, LocalMailbox(engine), MAIL) == 0
+    assert len(rows(engine, "select 1 from effects where step = :step and state = 'sent'", step=MAIL)) == 3
