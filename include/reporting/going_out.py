@@ -1,9 +1,8 @@
-"""What goes out of an edition, as effects: messages, mails, files, rows of a warehouse, spreadsheets, a
-webhook.
+"""What goes out of an edition, as effects: messages, mails, files, rows of a warehouse, spreadsheets, a webhook.
 
 Messages, mails and webhooks have the figures' digest in their key, so nobody gets the same figures of an interval
-twice. Files and rows have the revision as well: what lies there is always the newest. A preview says everywhere that it
-is one, has files of its own, and goes to people only: programs get what is final.
+twice. Files, rows and spreadsheets have the revision as well: what lies there is always the newest. A preview says
+everywhere that it is one, has files of its own, and goes to people only: programs get what is final.
 """
 
 from __future__ import annotations
