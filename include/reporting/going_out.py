@@ -1,4 +1,4 @@
-"""What goes out of an edition, as effects: messages, mails, files, rows of a warehouse, spreadsheets, a webhook.
+"""What goes out of an edition, as effects: messages, plots, mails, files, rows, spreadsheets, a webhook.
 
 Messages, mails and webhooks have the figures' digest in their key, so nobody gets the same figures of an interval
 twice. Files, rows and spreadsheets have the revision as well: what lies there is always the newest. A preview says
