@@ -2,8 +2,8 @@
 
 Each report is made in a task of its own, guarded by checks: what fails them is not published, its task fails and says
 why, and the last good edition stays. Then each edition goes out once to its readers (`include/reporting/readers.yaml`):
-files, messages, mails, and where they are connected a warehouse, Google spreadsheets and a webhook. *Waybill, Reports* shows
-all editions.
+files, messages, mails, and where they are connected a warehouse, Google spreadsheets and a webhook. *Waybill, Reports*
+shows all editions.
 
 Everything counts on the day on which it happened. **Backfill** any past days from Airflow: the figures are the same
 while the facts are; facts that came late make a new revision, which is told as put right.
