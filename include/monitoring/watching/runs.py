@@ -41,9 +41,12 @@ class Ended:
 
 
 def keep_up(engine: Engine, account: Account) -> int:
-    """Count the runs that have ended since the last look; return how many, 0 where it is too early to look again.
+    """Count the runs that have ended since the last look; return how many.
 
-    :raises httpx.HTTPError: when Airflow does not answer, or not as expected.
+    Where it is too early to look again, or Airflow cannot be reached, which is told as its silence, none; a later look
+    makes up for it.
+
+    :raises httpx.HTTPError: when Airflow answers otherwise than expected.
     """
     with engine.connect() as connection:
         last = _last(connection)
@@ -51,10 +54,13 @@ def keep_up(engine: Engine, account: Account) -> int:
     if last and last[0] > now - EVERY:
         return 0
     since = last[1] if last else now - FIRST_LOOK
-    with signed_in(account) as api:
-        if api is None:
-            return 0
-        ended, until = _ended(api, since, now - SETTLED_AFTER)
+    try:
+        with signed_in(account) as api:
+            if api is None:
+                return 0
+            ended, until = _ended(api, since, now - SETTLED_AFTER)
+    except httpx.TransportError:
+        return 0
     with engine.begin() as connection:
         connection.execute(text("select pg_advisory_xact_lock(hashtext('waybill.runs'))"))
         if _last(connection) != last:

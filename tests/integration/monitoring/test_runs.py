@@ -85,7 +85,10 @@ def test_more_than_one_look_takes_are_counted_by_the_next(
     assert sum(row["runs"] for row in counted(engine)) == 350
 
 
-def test_without_an_account_nothing_is_counted_and_nothing_is_forgotten(engine: Engine, airflow: Airflow) -> None:
+def test_without_an_account_or_an_airflow_nothing_is_counted_and_nothing_is_forgotten(
+    engine: Engine, airflow: Airflow
+) -> None:
     airflow.ended = [run("a", 1)]
-    assert runs.keep_up(engine, Account(airflow.url)) == 0
+    away = Account("http://127.0.0.1:9", "watcher", airflow.account.password)
+    assert runs.keep_up(engine, Account(airflow.url)) == runs.keep_up(engine, away) == 0
     assert runs.keep_up(engine, airflow.account) == 1
