@@ -20,6 +20,8 @@ NOTHING = "$."
 """A pattern that matches nothing."""
 ANY_ADDRESS = r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+|\+\d{7,15}(?!\d)"
 """Any e-mail address, and any telephone number in E.164."""
+AFTER_ESCAPE = r"(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f]{2})"
+"""Where a word begins behind a line break as JSON writes it, or behind a byte as a form sends it."""
 SHORTEST_NAME = 3  # characters; shorter ones are parts of too many words
 SHORTEST_NUMBER = 6  # characters of a telephone number as it was typed
 
@@ -181,7 +183,13 @@ def _of(connection: Connection, start: set[UUID], cases: Iterable[int], keys: se
         deals=tuple(deals),
         asked=tuple(sorted(keys)),
         emails=tuple(sorted(emails)),
-        pattern=_any_of([*map(_address, emails), *_names(rows), *(rf"(?<!\d){re.escape(n)}(?!\d)" for n in numbers)]),
+        pattern=_any_of(
+            [
+                *map(_address, emails),
+                *_names(rows),
+                *(rf"(?:(?<!\d)|{AFTER_ESCAPE}){re.escape(n)}(?!\d)" for n in numbers),
+            ]
+        ),
         addresses=_any_of(_address(value) for value in emails if value.partition("@")[0] not in ROLE_ADDRESSES),
     )
 
@@ -219,13 +227,13 @@ def _names(rows: Iterable[RowMapping]) -> list[str]:
     unread = {value for row in rows for value in row["emails"] or () if value and not read_email(value)}
     names = unread | {value for row in rows for value in row["names"] or () if value}
     names = {name for name in names if len(name) >= SHORTEST_NAME}
-    return [rf"(?<!\w){re.escape(name)}(?!\w)" for name in sorted(names, key=len, reverse=True)]
+    return [rf"(?:(?<!\w)|{AFTER_ESCAPE}){re.escape(name)}(?!\w)" for name in sorted(names, key=len, reverse=True)]
 
 
 def _address(value: str) -> str:
     """An address by itself, and not as a part of a longer one; also as a form sends it."""
     local, _, domain = value.rpartition("@")
-    return rf"(?<![\w.+-]){re.escape(local)}(?:@|%40){re.escape(domain)}(?![\w-]|\.\w)"
+    return rf"(?:(?<![\w.+-])|{AFTER_ESCAPE}){re.escape(local)}(?:@|%40){re.escape(domain)}(?![\w-]|\.\w)"
 
 
 def _any_of(patterns: Iterable[str]) -> str:

@@ -86,7 +86,7 @@ class Days:
         """What readers got about the days, in the chat and by mail."""
         days = [f"%Leads, {day:%a} {day.day} {day:%b %Y}%" for day in self.days]
         chat = """select channel || ': ' || text as told from chat_log
-                  where text like any(:days) and key not like '%/plot' order by id"""
+                  where text like any(:days) and key not like '%/plot' order by posted_at, channel"""
         mails = """select "to" || ': ' || subject as told from mailbox where subject like any(:days) order by 1"""
         return {
             way: [row["told"] for row in self.waybill.rows(query, days=days)]

@@ -75,6 +75,22 @@ def test_colleagues_and_companies_stay_and_lose_only_what_they_say_of_her(engine
     ]
 
 
+def test_others_lose_her_address_wherever_it_stands_in_what_they_wrote(engine: Engine) -> None:
+    """At the beginning of a line JSON has an escape before it, which is no part of it."""
+    ben = BEN | {
+        "message": "Good morning,\nada.lovelace@engines.example\r\nknows. So does xada.lovelace@engines.example."
+    }
+    ada, other = lead(engine, ADA, ben)
+    forget(engine, ada)
+    assert rows(engine, "select message from leads where case_id = :id", id=other) == [
+        {"message": "Good morning,\n[erased]\nknows. So does xada.lovelace@engines.example."}
+    ]
+    left = {
+        place.split(":")[0] for place in places_of(engine, [" ada.lovelace@", "\\nada.lovelace@", "\nada.lovelace@"])
+    }
+    assert left == set()
+
+
 def test_the_audit_trail_stays_whole_and_says_that_and_when(engine: Engine) -> None:
     [ada] = lead(engine, ADA)
     before, balance = audit(engine), rows(engine, "select * from balance")
