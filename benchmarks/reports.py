@@ -38,7 +38,8 @@ _HISTORY = """
                                  reasons, effects, written_at)
     select report, period, first_day - n, starts_at - n * interval '1 day', ends_at - n * interval '1 day', revision,
            digest, figures, state, reasons, effects, written_at - n * interval '1 day'
-    from report_editions, generate_series(1, :days) n where id <= :newest order by n desc"""
+    from report_editions, generate_series(1, :days) n where id <= :newest order by n desc
+    on conflict do nothing"""
 
 
 @dataclass(frozen=True)
