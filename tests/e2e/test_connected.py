@@ -5,72 +5,25 @@ What the outside systems hold at the end is what counts here; the database is as
 
 from __future__ import annotations
 
-import email
-import email.policy
 import json
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from include.contracts.registry import contract
-from include.runtime.environment import REPOSITORY
 from tests.standins import hubspot, slack
-from tests.standins.hubspot import HubSpot, closed_port
+from tests.standins.hubspot import HubSpot
 from tests.standins.slack import Posted, Slack
 from tests.support.faults import holds
 from tests.support.mix import KnownMix, known_mix
+from tests.support.post import Post, mail_server
 from tests.support.stack import Waybill, start_waybill, stop_waybill
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
 OURS = "(select id from cases where created_at >= :since and workflow = 'lead_to_client')"
-CONTRACT = contract("lead_to_client")
-OWNER_MAIL = CONTRACT.answers_for("segment").email
-HEADLINE = f"{CONTRACT.title}: step “{CONTRACT.step('segment').title}” failed"
-
-BAD_RELEASE = """
-
-# A release with a fault in one step, which shows while a file is there.
-from pathlib import Path
-
-FAULT = Path({fault!r})
-
-
-def segment_with_a_fault(work):
-    if FAULT.exists():
-        raise ConnectionError("jane.doe@example.com is nobody's business")
-    return segment(work)
-
-
-lead_to_client.get_task("segment").step = segment_with_a_fault
-lead_to_client.get_task("segment").retries = 0
-"""
-
-
-class Post:
-    """A mail server that keeps what it accepts."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        assert isinstance(envelope.content, bytes)
-        self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))  # type: ignore[arg-type]
-        return "250 OK"
-
-    def to(self, address: str) -> list[EmailMessage]:
-        """Return the mails to an address, in any case of letters."""
-        return [one for one in self.mails if address.lower() in str(one["To"]).lower()]
 
 
 @dataclass
@@ -80,7 +33,6 @@ class Connected:
     crm: HubSpot
     post: Post
     slack: Slack
-    fault: Path
     waybill: Waybill = field(init=False)
 
     def alerts(self) -> None:
@@ -91,54 +43,20 @@ class Connected:
         """Return the messages at Slack that hold all the parts."""
         return [one for one in self.slack.messages if all(part in one.text for part in parts)]
 
-    def pause(self, paused: bool) -> None:
-        """Pause `lead_to_client`, or let it go on."""
-        answer = self.waybill.api.patch("/api/v2/dags/lead_to_client", json={"is_paused": paused})
-        assert answer.status_code == 200, answer.text
-
-
-@contextmanager
-def mail_server() -> Iterator[tuple[Post, int]]:
-    """Serve mail on 127.0.0.1."""
-    post = Post()
-    server = Controller(post, hostname="127.0.0.1", port=closed_port(), enable_SMTPUTF8=True)
-    server.start()
-    try:
-        yield post, server.port
-    finally:
-        server.stop()
-
-
-@contextmanager
-def bad_release() -> Iterator[tuple[Path, Path]]:
-    """Make a folder with the DAGs, one of which has a fault, and name the file that brings the fault out."""
-    with tempfile.TemporaryDirectory(prefix="waybill-release-") as folder:
-        dags, fault = Path(folder) / "dags", Path(folder) / "fault"
-        shutil.copytree(REPOSITORY / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-        with (dags / "lead_to_client" / "lead_to_client.py").open("a") as file:
-            file.write(BAD_RELEASE.format(fault=str(fault)))
-        yield dags, fault
-
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[Connected]:
     """A Waybill whose crm, mail and chat are systems outside."""
-    with (
-        bad_release() as (dags, fault),
-        mail_server() as (post, mail_port),
-        hubspot.hubspot() as (crm, address),
-        slack.slack_standin() as chat,
-    ):
+    with mail_server() as post, hubspot.hubspot() as (crm, address), slack.slack_standin() as chat:
         crm.create_waybill_properties()
         mail_extra = {"from_email": "Sales <sales@seller.example>", "disable_ssl": True, "disable_tls": True}
         connections = {
             "CRM": {"conn_type": "hubspot", "host": address, "password": hubspot.TOKEN},
-            "MAIL": {"conn_type": "smtp", "host": "127.0.0.1", "port": mail_port, "extra": mail_extra},
+            "MAIL": {"conn_type": "smtp", "host": "127.0.0.1", "port": post.port, "extra": mail_extra},
             "CHAT": {"conn_type": "slack", "password": slack.TOKEN, "extra": {"base_url": chat.api}},
         }
-        connected = Connected(crm, post, chat, fault)
+        connected = Connected(crm, post, chat)
         connected.waybill = start_waybill(
-            AIRFLOW__CORE__DAGS_FOLDER=str(dags),
             **{f"AIRFLOW_CONN_WAYBILL_{role}": json.dumps(value) for role, value in connections.items()},
         )
         yield connected
@@ -264,62 +182,3 @@ def test_a_crm_that_is_away_stops_only_what_needs_it_and_everything_resumes_by_i
     world.crm.faults.clear()
     world.waybill.settle(180)
     assert_the_systems_hold_everything_once(world, since, mix)
-
-
-def test_a_step_that_breaks_is_read_at_slack_and_so_is_its_recovery(world: Connected, since: Any) -> None:
-    mix = known_mix(10, seed=65)
-    with broken_step(world, mix):
-        world.alerts()
-        (alert,) = world.posted(HEADLINE, "ConnectionError")
-    assert f"{mix.finished} cases of" in alert.text
-    assert f"{world.waybill.home.url}/dags/lead_to_client/runs/" in alert.text
-    assert "/tasks/segment" in alert.text
-    assert f"{world.waybill.home.url}/waybill/runbooks/task_failed" in alert.text
-    assert "jane" not in alert.whole
-    links = [line.partition(": ")[2] for line in alert.text.splitlines() if line.startswith(("Cases:", "Runbook:"))]
-    assert [world.waybill.api.get(link).status_code for link in links] == [200, 200], links
-    world.waybill.settle()
-    world.alerts()
-    assert world.posted(f"Recovered: {HEADLINE}"), "those who were called are called back"
-    assert_the_systems_hold_everything_once(world, since, mix)
-
-
-def test_an_alert_that_slack_does_not_take_goes_by_mail_once(world: Connected, since: Any) -> None:
-    mix = known_mix(10, seed=66)
-
-    def mailed() -> list[EmailMessage]:
-        return [one for one in world.post.to(OWNER_MAIL) if one["Subject"] == f"[Waybill] {HEADLINE}"]
-
-    def told() -> bool:
-        world.alerts()
-        return bool(mailed())
-
-    world.slack.down = True
-    try:
-        with broken_step(world, mix):
-            world.waybill.wait_until(told, 90)
-            world.alerts()
-    finally:
-        world.slack.down = False
-    (mail,) = mailed()
-    said = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
-    assert "The chat does not take this alert." in said
-    assert "/tasks/segment" in said
-    world.waybill.settle()
-    assert_the_systems_hold_everything_once(world, since, mix)
-
-
-@contextmanager
-def broken_step(world: Connected, mix: KnownMix) -> Iterator[None]:
-    """Send leads into a step that fails, and stop at the failed run; mend the step at the end, and let them go on."""
-    failures = "select count(*) from alert_occurrences join alerts on alerts.id = alert_id where kind = 'task_failed'"
-    before = world.waybill.one(failures)
-    world.fault.touch()
-    try:
-        world.waybill.send(mix.bodies)
-        world.waybill.wait_until(lambda: world.waybill.one(failures) > before)
-        world.pause(True)
-        yield
-    finally:
-        world.fault.unlink()
-        world.pause(False)

@@ -1,0 +1,106 @@
+"""What makes no task, and so no callback: files that cannot be read or are gone, and parts of Airflow that are dead."""
+
+from __future__ import annotations
+
+import pytest
+
+from include.contracts.registry import contract
+from include.monitoring.alerts.messages import Kind
+from tests.support.alerts import SILENT_AFTER, Watched
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def import_errors(world: Watched) -> int:
+    return int(world.waybill.api.get("/api/v2/importErrors").json()["total_entries"])
+
+
+def known(world: Watched, dag_id: str) -> bool:
+    found = world.waybill.api.get("/api/v2/dags", params={"dag_id_pattern": dag_id, "exclude_stale": True}).json()
+    return any(dag["dag_id"] == dag_id for dag in found["dags"])
+
+
+def test_a_dag_file_that_is_broken_is_told_with_its_line_until_it_is_mended(world: Watched) -> None:
+    file = world.release.dags / "stock_request" / "stock_period.py"
+    good = file.read_text()
+    broken = good + "\nanswer = = 42\n"
+    try:
+        file.write_text(broken)
+        world.waybill.wait_until(lambda: import_errors(world) == 1, 60)
+        world.look()
+        told = world.read("The DAG file stock_request/stock_period.py cannot be read")
+        assert f"SyntaxError at line {len(broken.splitlines())} of stock_period.py" in told.broke, told.broke
+        assert "= = 42" not in world.posted(told.headline)[0].whole, "a file may quote anything"
+        assert "workflows of that file" in told.touches
+        assert told.heals.startswith("No")
+        assert "make lint" in told.do
+    finally:
+        file.write_text(good)
+    world.waybill.wait_until(lambda: import_errors(world) == 0, 60)
+    assert world.recovered(told.headline).heals == "It is over: the file can be read again."
+
+
+def test_a_dag_whose_file_is_gone_is_missed_until_it_is_there_again(world: Watched) -> None:
+    """A DAG is missed when Waybill has been up for a quarter of an hour, which is moved."""
+    file = world.release.dags / "stock_count" / "count_plan.py"
+    good = file.read_text()
+    counting = contract("stock_count")
+    try:
+        file.unlink()
+        world.waybill.wait_until(lambda: not known(world, "count_plan"), 60)
+        world.change("update life_signs set at = at - interval '20 minutes' where part = 'watch began'")
+        world.look()
+        told = world.read("Airflow does not know the DAG count_plan", channel=counting.answers_for(None).chat)
+        assert told.headline.startswith(counting.title)
+        assert "Nothing that came in is lost" in told.touches
+        assert "its file is gone" in told.heals
+        assert "See that the DAG file is deployed" in told.do
+    finally:
+        file.write_text(good)
+    world.waybill.wait_until(lambda: known(world, "count_plan"), 60)
+    over = world.recovered(told.headline, channel=counting.answers_for(None).chat)
+    assert over.heals == "It is over: it is on time again."
+
+
+def test_a_scheduler_that_is_stopped_is_told_by_the_watchdog_and_a_canary_follows_when_it_is_back(
+    world: Watched,
+) -> None:
+    """It is silent after a minute and a quarter in this Waybill, and the rest of that time is moved."""
+    world.look()
+    world.part("scheduler", "stop")
+    try:
+        health = "/api/v2/monitor/health"
+        world.waybill.wait_until(lambda: world.waybill.api.get(health).json()["scheduler"]["status"] == "unhealthy", 60)
+        world.change("update life_signs set at = at - interval '5 minutes' where part in ('look', 'scheduler')")
+        world.waybill.wait_until(lambda: world.posted("The scheduler is silent"), SILENT_AFTER + 30)
+        told = world.read("The scheduler is silent")
+        assert "no sign of life of the scheduler since" in told.broke
+        assert told.touches.startswith("No task starts anywhere")
+        assert told.heals.startswith("Perhaps: a supervisor starts it again")
+        assert "`make up`" in told.do
+        assert world.waybill.api.get("/waybill/alive").status_code == 503
+    finally:
+        world.part("scheduler", "start")
+    world.waybill.wait_until(lambda: not world.open_alerts(Kind.AIRFLOW_SILENT), 120)
+    assert world.recovered(told.headline).heals == "It is over: it is back."
+    canary = "Daily test of the alerts: nothing is wrong"
+    world.waybill.wait_until(lambda: world.posted(canary), 90)
+    assert world.read(canary).touches == "Nobody."
+
+
+def test_a_triggerer_that_is_stopped_is_told_by_the_look(world: Watched) -> None:
+    """A part is silent after two minutes, which are moved."""
+    health = "/api/v2/monitor/health"
+    world.part("triggerer", "stop")
+    try:
+        world.waybill.wait_until(lambda: world.waybill.api.get(health).json()["triggerer"]["status"] == "unhealthy", 60)
+        world.change("update life_signs set at = at - interval '3 minutes' where part = 'triggerer'")
+        world.look()
+        told = world.read("The triggerer is silent")
+        assert told.touches.startswith("New cases are not noticed")
+        assert "restart triggerer" in told.do
+    finally:
+        world.part("triggerer", "start")
+    world.waybill.wait_until(lambda: world.waybill.api.get(health).json()["triggerer"]["status"] == "healthy", 60)
+    assert world.recovered(told.headline).heals == "It is over: it is back."
+    world.waybill.wait_until(lambda: not world.open_alerts(Kind.AIRFLOW_SILENT) or world.look(), 60)
