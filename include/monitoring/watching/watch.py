@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
@@ -96,8 +97,26 @@ def watch_the_look(alerts: Alerts, account: Account, *, since: datetime) -> bool
 
 def compare(alerts: Alerts, kind: Kind, troubles: Sequence[Trouble], resolution: str) -> Looked:
     """Make the open alerts of `kind` those that `troubles` describe: raise what is new, resolve what is over."""
-    raised = _raise(alerts, troubles)
     lasting = [trouble.fingerprint for trouble in troubles]
+    with alerts.engine.connect() as connection:
+        before: dict[str, int] = dict(
+            connection.execute(
+                text("""
+                    select fingerprint, max(id) from alerts where state = 'resolved' and fingerprint = any(:lasting)
+                    group by fingerprint"""),
+                {"lasting": lasting},
+            )
+            .tuples()
+            .all()
+        )
+    # What was over and is there again is another occurrence, however soon.
+    again = [
+        replace(trouble, occurrence=f"{trouble.occurrence} after {before[trouble.fingerprint]}")
+        if trouble.fingerprint in before
+        else trouble
+        for trouble in troubles
+    ]
+    raised = _raise(alerts, again)
     with alerts.engine.connect() as connection:
         over = list(
             connection.execute(

@@ -197,6 +197,10 @@ def test_a_connection_that_production_lacks_is_told(engine: Engine, alerts: Aler
     assert opened(engine) == [("connection_missing", "waybill", "waybill_chat")]
     watch(alerts, airflow.account)
     assert opened(engine) == []
+    watch(alerts, airflow.account, missing=["waybill_chat"])
+    watch(alerts, airflow.account, missing=["waybill_chat"])
+    assert opened(engine) == [("connection_missing", "waybill", "waybill_chat")], "again, on the same day"
+    assert rows(engine, "select count from alerts") == [{"count": 1}, {"count": 1}]
 
 
 def test_cases_that_nobody_takes_are_told(engine: Engine, alerts: Alerts, slack: Slack, minute: Minute) -> None:
