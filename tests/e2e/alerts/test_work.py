@@ -114,6 +114,7 @@ def test_cases_and_effects_that_nobody_takes_and_are_late_are_told_while_their_d
         world.post.open()
     try:
         world.waybill.send(leads(3, 85))
+        world.look()  # it notes by when the new cases are due
         world.change("update claims set claimed_at = claimed_at - interval '20 minutes'")
         world.change("update cases set available_at = now() - interval '20 minutes' where state = 'pending'")
         world.change("update effects set available_at = now() - interval '20 minutes' where state = 'failed'")
