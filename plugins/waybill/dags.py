@@ -5,6 +5,7 @@ One place for these decisions; the DAG files add the trigger and the order of th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from airflow.sdk import (
     AssetWatcher,
     BaseOperator,
     CronDataIntervalTimetable,
+    CronTriggerTimetable,
     Param,
     chain,
     cross_downstream,
@@ -69,6 +71,9 @@ DEFAULT_ARGS: dict[str, Any] = {
 }
 """A step may always be tried again; its time-out is the lease of the claim that it works under."""
 
+CALENDAR = (CronDataIntervalTimetable, CronTriggerTimetable)
+"""The schedules of what runs daily, weekly or monthly, and not whenever there is work."""
+
 
 def pending(workflow: str) -> list[Asset]:
     """Return the schedule of a DAG that runs whenever `workflow` has cases pending."""
@@ -114,6 +119,7 @@ def workflow_dag(
         default_args={**DEFAULT_ARGS, "owner": declared.owner.id},
         tags={"waybill", f"workflow:{workflow}", f"owner:{declared.owner.id}"},
         description=declared.dags[dag_id],
+        is_paused_upon_creation=True if isinstance(schedule, CALENDAR) and _calendar_paused() else None,
         doc_md=dag_documentation(declared, purpose),
         deadline=deadline(workflow, deadline_after),
         on_failure_callback=[put_back_cases, on_run_failure],
@@ -122,6 +128,11 @@ def workflow_dag(
         if (not isinstance(schedule, list) if heals_by_run is None else heals_by_run)
         else None,
     )
+
+
+def _calendar_paused() -> bool:
+    """Say whether what runs by the calendar waits at first until somebody unpauses it: `WAYBILL_PAUSE_CALENDAR`."""
+    return os.environ.get("WAYBILL_PAUSE_CALENDAR", "").lower() == "true"
 
 
 def reprocess_dag(dag_id: str, workflow: str, *, purpose: str, finished_too: bool = False) -> DAG:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import CronDataIntervalTimetable
 
 from include.contracts.registry import compare_with_tasks, load
 from tests.dags.conftest import ROOT
+from waybill.dags import workflow_dag
 
 EXPECTED = {
     "lead_to_client",
@@ -146,6 +149,14 @@ def test_a_risky_dag_is_a_dry_run_by_default(dags: dict[str, Any]) -> None:
     ):
         assert dags[dag_id].params["dry_run"] is True
     assert dags["purchase_replay"].params["dry_run"] is True
+
+
+def test_what_runs_by_the_calendar_is_paused_at_first_where_somebody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    daily, each_minute = CronDataIntervalTimetable("0 5 * * *", timezone="UTC"), timedelta(minutes=1)
+    assert workflow_dag("count_plan", "stock_count", schedule=daily).is_paused_upon_creation is None
+    monkeypatch.setenv("WAYBILL_PAUSE_CALENDAR", "true")
+    assert workflow_dag("count_plan", "stock_count", schedule=daily).is_paused_upon_creation is True
+    assert workflow_dag("waybill_alerts", "alerts", schedule=each_minute).is_paused_upon_creation is None
 
 
 def test_a_dag_file_does_nothing_when_it_is_read() -> None:

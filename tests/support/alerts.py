@@ -108,11 +108,6 @@ class Watched:
         """Let the alerts run once, from now on."""
         self.waybill.finish("waybill_alerts", self.waybill.trigger("waybill_alerts"), state)
 
-    def pause(self, dag_id: str, paused: bool = True) -> None:
-        """Pause a DAG, or let it go on."""
-        answer = self.waybill.api.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": paused})
-        assert answer.status_code == 200, answer.text
-
     def change(self, statement: str, **values: Any) -> None:
         """Change the database by hand: to let time go by, and for nothing else unless a test says so."""
         with authored(self.waybill.engine, actor="system:test") as connection:

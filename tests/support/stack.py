@@ -27,8 +27,9 @@ from include.runtime.supervision import leftovers
 from tests.support.folders import temporary_folder
 
 ROOT = Path(__file__).parents[2]
-CALM = {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25"}
-"""Two Waybills share two cores in a run of all tests: an idle one leaves more to the other, for a little latency."""
+CALM = {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25", "WAYBILL_PAUSE_CALENDAR": "true"}
+"""Two Waybills share two cores in a run of all tests: an idle one leaves more to the other, for a little latency, and
+none begins with the last day's work of every DAG."""
 
 
 def free_port() -> int:
@@ -115,7 +116,17 @@ class Waybill:
         assert self.rows("select * from balance where difference <> 0") == []
 
     def trigger(self, dag_id: str, **params: Any) -> str:
-        """Trigger a DAG as the UI does; return the run's id."""
+        """Trigger a DAG, unpaused as the UI offers it; return the run's id."""
+        self.pause(dag_id, False)
+        return self.queue(dag_id, **params)
+
+    def pause(self, dag_id: str, paused: bool = True) -> None:
+        """Pause a DAG, or let it go on."""
+        answer = self.api.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": paused})
+        assert answer.status_code == 200, answer.text
+
+    def queue(self, dag_id: str, **params: Any) -> str:
+        """Queue a run of a DAG, which waits as long as the DAG is paused; return the run's id."""
         answer = self.api.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": params})
         assert answer.status_code == 200, answer.text
         run_id: str = answer.json()["dag_run_id"]

@@ -28,11 +28,11 @@ def broken_step(world: Watched, seed: int, times: int = 1) -> Iterator[None]:
     try:
         world.waybill.send(known_mix(8, seed=seed).bodies)
         world.waybill.wait_until(lambda: sum(one["count"] for one in world.open_alerts(Kind.TASK_FAILED)) >= times)
-        world.pause("lead_to_client")
+        world.waybill.pause("lead_to_client")
         yield
     finally:
         world.release.fault.unlink()
-        world.pause("lead_to_client", False)
+        world.waybill.pause("lead_to_client", False)
 
 
 def test_a_step_that_breaks_again_and_again_is_one_message_with_a_count_until_it_works(world: Watched) -> None:
@@ -41,7 +41,7 @@ def test_a_step_that_breaks_again_and_again_is_one_message_with_a_count_until_it
         world.look()
         (first,) = world.posted(HEADLINE)
         assert first.edits == 0
-        world.pause("lead_to_client", False)
+        world.waybill.pause("lead_to_client", False)
         world.waybill.wait_until(lambda: world.open_alerts(Kind.TASK_FAILED)[0]["count"] >= 3)
         world.change("update alerts set updated_at = updated_at - interval '1 minute'")
         world.look()
@@ -91,11 +91,11 @@ def test_what_the_chat_does_not_take_is_read_in_the_mailbox_once_and_in_the_chat
 
 def test_a_run_that_fails_without_a_word_of_its_tasks_is_told(world: Watched) -> None:
     """Somebody marks a task as failed, by hand: Airflow calls no task's callback then."""
-    world.pause("stock_items")
-    run = world.waybill.trigger("stock_items", rows="code")
+    world.waybill.pause("stock_items")
+    run = world.waybill.queue("stock_items", rows="code")
     task = f"/api/v2/dags/stock_items/dagRuns/{run}/taskInstances/import_items"
     assert world.waybill.api.patch(task, json={"new_state": "failed"}).status_code == 200
-    world.pause("stock_items", False)
+    world.waybill.pause("stock_items", False)
     world.waybill.finish("stock_items", run, "failed")
     world.eventually_open(Kind.RUN_FAILED)
     world.look()
@@ -110,9 +110,9 @@ def test_a_run_that_fails_without_a_word_of_its_tasks_is_told(world: Watched) ->
 
 def test_a_run_that_misses_its_deadline_is_told_by_the_state_it_is_in(world: Watched) -> None:
     """The DAG's deadline is two seconds in this release, and the run waits, for its DAG is paused."""
-    world.pause("stock_classes")
+    world.waybill.pause("stock_classes")
     try:
-        run = world.waybill.trigger("stock_classes")
+        run = world.waybill.queue("stock_classes")
         world.eventually_open(Kind.DEADLINE_MISSED)
         world.look()
         counting = contract("stock_count")
@@ -122,7 +122,7 @@ def test_a_run_that_misses_its_deadline_is_told_by_the_state_it_is_in(world: Wat
         assert told.heals.startswith("Yes, as soon as a worker is free")
         assert "scheduler is alive" in told.do
     finally:
-        world.pause("stock_classes", False)
+        world.waybill.pause("stock_classes", False)
     world.waybill.finish("stock_classes", run)
     world.waybill.wait_until(lambda: not world.open_alerts(Kind.DEADLINE_MISSED), 60)
     over = world.recovered(told.headline, channel=counting.answers_for(None).chat)

@@ -114,6 +114,7 @@ def test_a_backfill_over_a_finished_day_sends_nothing_again(waybill: Waybill, si
     )
     effects = waybill.rows("select id, state, sent_at from effects where system <> 'chat' order by id")
     yesterday = waybill.one("select date_trunc('day', now() - interval '1 day')")
+    waybill.pause("lead_reprocess", False)
     answer = waybill.api.post(
         "/api/v2/backfills",
         json={

@@ -40,6 +40,7 @@ class Days:
     def backfill(self) -> None:
         """Make the reports of the three days, as a person does in Airflow, and wait until they are delivered."""
         first, last = (datetime.combine(day, time(), warehouse().zone) for day in (self.days[0], self.days[2]))
+        self.waybill.pause(DAG, False)
         answer = self.waybill.api.post(
             "/api/v2/backfills",
             json={
