@@ -7,6 +7,7 @@ acknowledgement is the sender's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -47,6 +48,9 @@ T = TypeVar("T")
 
 MOST_ITEMS = 10_000
 READ_PATIENCE = 20.0  # seconds for a body to arrive
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 32 * 2**20
+"""How much is still taken, and thrown away, of a body that is refused: see `_linger`."""
 LARGE = 256 * 2**10  # bytes; a larger body is parsed in a thread, so that others need not wait for it
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 
@@ -127,9 +131,11 @@ class Intake:
         send: Send,
         route: Callable[[Scope, Receive], Awaitable[_Answer]],
     ) -> None:
+        left_unread = False
         try:
             answer = await route(scope, receive)
         except Problem as problem:
+            left_unread = problem.close
             name = scope.get("path_params", {}).get("source", "")
             if name in self._known() and problem.status != 503:
                 self.inbox.count_refusal(name, problem.code)
@@ -145,7 +151,7 @@ class Intake:
             answer = _of(
                 Problem(500, "intake.failed", "Nothing is known to be stored. Send the same delivery again later.")
             )
-        await _send(send, answer)
+        await _send(send, answer, receive if left_unread else None)
 
     async def _one(self, scope: Scope, receive: Receive) -> _Answer:
         source, secrets = self._source(scope)
@@ -275,12 +281,30 @@ def _of(problem: Problem) -> _Answer:
     return _Answer(problem.status, problem.document(), problem.all_headers())
 
 
-async def _send(send: Send, answer: _Answer) -> None:
+async def _send(send: Send, answer: _Answer, unread: Receive | None) -> None:
     headers = [(b"content-length", b"%d" % len(answer.body))]
     for name, value in (answer.headers or {"content-type": "application/json"}).items():
         headers.append((name.encode("latin-1"), value.encode("latin-1")))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": unread is not None})
+    if unread is not None:
+        await _linger(unread)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _linger(receive: Receive) -> None:
+    """Take what the sender is still sending, within bounds: a connection that ends over unread bytes loses the answer.
+
+    Source: RFC 9112, section 9.6.
+    """
+    taken = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while taken < LINGER_BYTES:
+                message = await receive()
+                taken += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
 
 
 def _headers(scope: Scope) -> dict[str, str]:

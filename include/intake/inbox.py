@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 2.0
 """Seconds for a connection, for a statement, and for a delivery in all, before the sender is told to come back."""
+LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a connection raises that is lost, or whose server is; the last one where it ends between two of its messages."""
 
 CLERKS = 3
 MOST_TOGETHER = 64
@@ -211,7 +213,7 @@ class Inbox:
             return conflicts.receipts
         except asyncpg.DataError:
             raise
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except LOST as error:
             log.warning("a batch of %d could not be stored: %s", len(items), type(error).__name__)
             raise Away from error
         for workflow in {item.workflow for item, receipt in zip(items, receipts, strict=True) if receipt.what == "new"}:
@@ -228,7 +230,7 @@ class Inbox:
                 pool = await self._connected()
                 async with pool.acquire(timeout=PATIENCE) as connection:
                     return list(await connection.fetch(query, *values))
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except LOST as error:
             raise Away from error
 
     def count_refusal(self, source: str, reason: str) -> None:
@@ -269,7 +271,7 @@ class Inbox:
 
     async def _clerk(self) -> None:
         connection: Any = None
-        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseMissing):
+        with suppress(*LOST, DatabaseMissing):
             connection = await self._clerk_connection()
             await store(connection, ())  # prepares the statement, so that nobody waits for it later
         while True:
@@ -314,7 +316,7 @@ class Inbox:
                 for entry in batch:  # one that the database cannot take must not take the others with it
                     connection = await self._store_together(connection, [entry])
                 return connection
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except LOST as error:
                 if connection is not None:
                     connection.terminate()
                 connection = None

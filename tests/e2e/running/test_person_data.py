@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ def erased_in_the_crm(waybill: Waybill, contact: str) -> None:
     assert left in ([], [{"properties": {}}])
 
 
+def nothing_names(waybill: Waybill, words: Sequence[str]) -> None:
+    """Wait until no table holds any of the words: the CRM's deals are renamed by effects of their own."""
+    left: list[str] = []
+
+    def gone() -> bool:
+        left[:] = places_of(waybill.engine, words)
+        return not left
+
+    with contextlib.suppress(AssertionError):
+        waybill.wait_until(gone, 30)
+    assert left == []
+
+
 def contact_of(waybill: Waybill, case: int) -> str:
     return str(waybill.one("select contact_id from leads where case_id = :id", id=case))
 
@@ -107,7 +121,7 @@ def test_a_person_is_counted_exported_and_erased_everywhere_and_the_audit_trail_
     done = person_data(waybill, case_id=ottilie, action="erase", reason="Letter 4711", dry_run=False)
     assert done["values"] >= counted["values"]
     erased_in_the_crm(waybill, contact)
-    assert places_of(waybill.engine, OF_OTTILIE) == []
+    nothing_names(waybill, OF_OTTILIE)
     assert not file.exists()
     assert not in_files(waybill.home.path / "data_docs", OF_OTTILIE)
 
@@ -132,7 +146,7 @@ def test_an_erasure_from_the_page_reaches_the_crm_soon_and_once(waybill: Waybill
             sent = {"case": case, "reason": "Ticket 12", "confirmed": "yes", "token": found.group(1)}
             assert page.post("/person/erase", data=sent).status_code == 303
             erased_in_the_crm(waybill, contact)
-    assert places_of(waybill.engine, ["tilda.rask", "tilda rask"]) == []
+    nothing_names(waybill, ("tilda.rask", "tilda rask"))
     assert waybill.one("select count(*) from erasures where :id = any(cases)", id=case) == 1
     assert waybill.one("select attempts from effects where key like :key", key=f"privacy/%erase_contact/{contact}") == 1
 
@@ -147,7 +161,7 @@ def test_retention_erases_what_was_kept_long_enough_and_its_dry_run_only_counts(
     waybill.finish("retention", waybill.trigger("retention"))
     assert waybill.one(gone, id=case) is True
     erased_in_the_crm(waybill, contact)
-    assert places_of(waybill.engine, ["ivo.brandl", "ivo brandl"]) == []
+    nothing_names(waybill, ("ivo.brandl", "ivo brandl"))
     assert waybill.one("select count(*) from events where case_id = :id", id=case) > 5
     waybill.assert_balanced()
 
