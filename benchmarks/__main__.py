@@ -97,7 +97,7 @@ def main() -> None:
         _over_a_year(parts, 50_000 if options.quick else company.CASES)
     if "watching" in parts:
         print("## Watching, when nothing happens\n", flush=True)
-        print(watching.table(watching.run(1.0 if options.quick else watching.MINUTES)), end="\n\n")
+        print(watching.table(watching.run(1 if options.quick else watching.MINUTES)), end="\n\n")
 
 
 def _over_a_year(parts: Sequence[str], cases: int) -> None:
