@@ -29,7 +29,7 @@ from tests.support.folders import temporary_folder
 ROOT = Path(__file__).parents[2]
 CALM = {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25", "WAYBILL_PAUSE_CALENDAR": "true"}
 """Two Waybills share two cores in a run of all tests: an idle one leaves more to the other, for a little latency, and
-none begins with the last day's work of every DAG."""
+begins without the last day's work of every DAG."""
 
 
 def free_port() -> int:

@@ -12,6 +12,6 @@ from tests.support.stack import Waybill, start_waybill, stop_waybill
 @pytest.fixture(scope="package")
 def waybill() -> Iterator[Waybill]:
     """The running Waybill."""
-    running = start_waybill()
+    running = start_waybill(WAYBILL_PAUSE_CALENDAR="")
     yield running
     stop_waybill(running)
