@@ -173,7 +173,10 @@ def tell_systems(engine: Engine, crm: Provider) -> dict[str, int]:
 
 
 def crm_effects(connection: Connection, person: Person) -> list[Effect]:
-    """Return what the CRM is told: to erase each contact with its tasks, and the name of each deal named after one."""
+    """Return what the CRM is told: to erase each contact with its tasks, and the name of each deal named after one.
+
+    A deal is named after the company that its lead names; a company known by an address alone gives it no name.
+    """
     tasks: dict[str, list[str]] = {}
     for contact, task in connection.execute(
         text("""
@@ -190,7 +193,8 @@ def crm_effects(connection: Connection, person: Person) -> list[Effect]:
         text("""
             select distinct d.id::text from deals d
             join effects e on e.case_id = d.case_id and e.operation = 'upsert_deal' and e.target = d.id::text
-            where d.id = any(:deals) and d.company_id is null and e.state = 'sent' order by 1"""),
+            join leads l on l.case_id = d.case_id
+            where d.id = any(:deals) and l.company is null and e.state = 'sent' order by 1"""),
         person.values,
     ).scalars()
     return effects + [_effect("upsert_deal", key, {"key": key, "properties": {"name": rows.MARKER}}) for key in named]

@@ -63,6 +63,15 @@ def test_the_person_goes_when_their_time_is_over_also_in_the_crm(engine: Engine)
     assert after(engine, KEPT.personal_data + DAY) == {}
 
 
+def test_a_deal_that_bears_their_name_loses_it_also_where_their_company_is_known_by_its_address(engine: Engine) -> None:
+    lead(engine, {"email": "ivo.brandl@altwasser.example", "full_name": "Ivo Brandl", "country": "DE", "consent": True})
+    (deal,) = rows(engine, "select properties->>'name' as name, company_key is null as alone from crm_deals")
+    assert (deal["name"].startswith("Ivo Brandl"), deal["alone"]) == (True, False)
+    after(engine, KEPT.personal_data + DAY)
+    tell_systems(engine, BuiltinCrm(engine))
+    assert places_of(engine, ["ivo.brandl", "ivo brandl"]) == []
+
+
 def test_who_wrote_again_or_became_a_client_is_kept_as_long_as_that(engine: Engine) -> None:
     ada, ben = lead(engine, ADA, BEN)
     win(engine, ben)
