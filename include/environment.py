@@ -1,6 +1,6 @@
 """Which environment this is, and so whether anything leaves it.
 
-The only place that reads `WAYBILL_ENVIRONMENT` and `WAYBILL_EFFECT_MODE`.
+The only place that reads `WAYBILL_ENVIRONMENT`, `WAYBILL_EFFECT_MODE` and `WAYBILL_PAUSE_CALENDAR`.
 """
 
 from __future__ import annotations
@@ -55,3 +55,14 @@ def current() -> Environment:
     if mode not in get_args(EffectMode):
         raise UnknownEnvironment(f"WAYBILL_EFFECT_MODE is {mode!r}; write one of {', '.join(get_args(EffectMode))}")
     return Environment(name, mode)  # type: ignore[arg-type]
+
+
+def calendar_paused() -> bool:
+    """Say whether DAGs that run daily, weekly or monthly are paused when Airflow first sees them.
+
+    :raises UnknownEnvironment: when the variable is neither `true` nor `false`.
+    """
+    said = os.environ.get("WAYBILL_PAUSE_CALENDAR") or "false"
+    if said not in ("true", "false"):
+        raise UnknownEnvironment(f"WAYBILL_PAUSE_CALENDAR is {said!r}; write true or false")
+    return said == "true"

@@ -7,6 +7,7 @@ person decides about the directory itself is `include.data.matching.decisions`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -36,10 +37,11 @@ def grace() -> timedelta:
     :raises ValueError: when the setting is no number of minutes.
     """
     raw = os.environ.get("WAYBILL_MERGE_GRACE_MINUTES")
-    minutes = USUAL_GRACE.total_seconds() / 60 if not raw else float(raw)
-    if not minutes >= 0:
-        raise ValueError(f"WAYBILL_MERGE_GRACE_MINUTES is {raw!r}; write a number of minutes, such as 60")
-    return timedelta(minutes=minutes)
+    if not raw:
+        return USUAL_GRACE
+    if not re.fullmatch(r"[0-9]{1,6}", raw):
+        raise ValueError(f"WAYBILL_MERGE_GRACE_MINUTES is {raw!r}; write a whole number of minutes, such as 60")
+    return timedelta(minutes=int(raw))
 
 
 def merge(connection: Connection, pair_id: int, decided_by: str, mode: Mode) -> Decision:

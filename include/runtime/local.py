@@ -19,7 +19,10 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.data.database import connect, migrate
+from include.environment import calendar_paused, current
+from include.integrations.merges import grace
 from include.monitoring.watching import wellbeing
+from include.monitoring.watching.watch import silent_after
 from include.runtime import embedded_postgres, health, tryton
 from include.runtime.environment import REPOSITORY, Home, RuntimeProblem, environment, keys
 from include.runtime.supervision import (
@@ -77,6 +80,7 @@ def up(home: Home, say: Say, *, erp: str | None = None) -> None:
     :param erp: `tryton` for a real ERP beside it, `builtin` for none; as it was before when None.
     :raises RuntimeProblem: with what a person should do.
     """
+    _refuse_unusable_settings()
     home.create()
     with exclusive(home):
         supervisor = Supervisor(home)
@@ -99,6 +103,15 @@ def up(home: Home, say: Say, *, erp: str | None = None) -> None:
             say("Starting Airflow")
         supervisor.ensure_running(names)
         _wait_for_health(home, supervisor, began)
+
+
+def _refuse_unusable_settings() -> None:
+    """Say of a setting that means nothing before anything starts, and not in the log of every task."""
+    for read in (current, calendar_paused, silent_after, grace):
+        try:
+            read()
+        except ValueError as error:
+            raise RuntimeProblem(f"{error}.") from error
 
 
 def database(home: Home, say: Say) -> str:

@@ -5,7 +5,6 @@ One place for these decisions; the DAG files add the trigger and the order of th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +28,7 @@ from include.cases.store import LEASE, put_back_run
 from include.contracts.generate import dag_documentation
 from include.contracts.registry import contract
 from include.data.database import engine
+from include.environment import calendar_paused
 from include.integrations.steps import Plan
 from include.reporting.catalogue import REPORTS
 from include.reporting.going_out import SYSTEMS
@@ -119,7 +119,7 @@ def workflow_dag(
         default_args={**DEFAULT_ARGS, "owner": declared.owner.id},
         tags={"waybill", f"workflow:{workflow}", f"owner:{declared.owner.id}"},
         description=declared.dags[dag_id],
-        is_paused_upon_creation=True if isinstance(schedule, CALENDAR) and _calendar_paused() else None,
+        is_paused_upon_creation=True if isinstance(schedule, CALENDAR) and calendar_paused() else None,
         doc_md=dag_documentation(declared, purpose),
         deadline=deadline(workflow, deadline_after),
         on_failure_callback=[put_back_cases, on_run_failure],
@@ -128,11 +128,6 @@ def workflow_dag(
         if (not isinstance(schedule, list) if heals_by_run is None else heals_by_run)
         else None,
     )
-
-
-def _calendar_paused() -> bool:
-    """Say whether what runs by the calendar waits at first until somebody unpauses it: `WAYBILL_PAUSE_CALENDAR`."""
-    return os.environ.get("WAYBILL_PAUSE_CALENDAR", "").lower() == "true"
 
 
 def reprocess_dag(dag_id: str, workflow: str, *, purpose: str, finished_too: bool = False) -> DAG:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from include.runtime import local
 from include.runtime.environment import Home, RuntimeProblem, environment, keys, socket_url
 
 URL = "postgresql://postgres@/airflow?host=/tmp/x"
@@ -100,6 +101,26 @@ def test_a_port_that_is_none_is_refused(port: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WAYBILL_PORT", port)
     with pytest.raises(RuntimeProblem, match="WAYBILL_PORT"):
         Home.from_environment()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WAYBILL_ENVIRONMENT", "prod"),
+        ("WAYBILL_EFFECT_MODE", "on"),
+        ("WAYBILL_PAUSE_CALENDAR", "yes"),
+        ("WAYBILL_SILENT_AFTER", "1"),
+        ("WAYBILL_MERGE_GRACE_MINUTES", "soon"),
+    ],
+)
+def test_a_setting_that_means_nothing_is_told_before_anything_starts(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    home = Home(tmp_path / "home")
+    with pytest.raises(RuntimeProblem, match=f"{name} is '{value}'; write "):
+        local.up(home, print)
+    assert not home.path.exists()
 
 
 def test_a_long_path_gets_its_sockets_elsewhere(tmp_path: Path) -> None:
