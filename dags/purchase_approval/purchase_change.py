@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+from include.domain.purchase_approval.entry import AMOUNT, LINE
 from include.domain.purchasing import purchasing
 from waybill.dags import workflow_dag
 from waybill.operators.purchases import ChangePurchaseOperator
 from waybill.params import optional
 
 WORKFLOW = "purchase_approval"
-AMOUNT = r"^\d{1,11}(\.\d{1,4})?$"
 KNOWN = purchasing()
 
 with workflow_dag(
@@ -38,15 +38,7 @@ with workflow_dag(
             title="Lines",
             description='All lines as they shall be: [{"description": "Chair", "quantity": "2", "unit_price": "99.00", '
             '"tax_rate": "0.19"}]. Write numbers in quotes.',
-            items={
-                "type": "object",
-                "required": ["quantity", "unit_price"],
-                "properties": {
-                    **{name: {"type": "string"} for name in ("description", "item", "unit", "tax_rate", "account")},
-                    **{name: {"type": "string", "pattern": AMOUNT} for name in ("quantity", "unit_price")},
-                },
-                "additionalProperties": False,
-            },
+            items=LINE,
             maxItems=200,
         ),
         "total": optional("Total with tax", "To check the lines against; may be left out.", pattern=AMOUNT),

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from include.domain.purchase_approval.entry import FORM
+from include.domain.purchase_approval.entry import AMOUNT, FORM, LINE
 from include.domain.purchasing import purchasing
 from waybill.dags import workflow_dag
 from waybill.operators.forms import SubmitFormOperator
 from waybill.params import on_behalf, optional
 
 WORKFLOW = "purchase_approval"
-AMOUNT = r"^\d{1,11}(\.\d{1,4})?$"
 KNOWN = purchasing()
 
 with workflow_dag(
@@ -63,15 +62,7 @@ with workflow_dag(
             title="More lines",
             description='Further lines: [{"description": "Chair", "quantity": "2", "unit_price": "99.00", '
             '"tax_rate": "0.19"}]. Write numbers in quotes.',
-            items={
-                "type": "object",
-                "required": ["quantity", "unit_price"],
-                "properties": {
-                    **{name: {"type": "string"} for name in ("description", "item", "unit", "tax_rate", "account")},
-                    **{name: {"type": "string", "pattern": AMOUNT} for name in ("quantity", "unit_price")},
-                },
-                "additionalProperties": False,
-            },
+            items=LINE,
             maxItems=200,
         ),
         "currency": Param(

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from include.approvals.forms import Form
+
+AMOUNT = r"^\d{1,11}(\.\d{1,4})?$"
+"""How a quantity or an amount is written in a form."""
+LINE: dict[str, Any] = {
+    "type": "object",
+    "required": ["quantity", "unit_price"],
+    "properties": {
+        **{name: {"type": "string"} for name in ("description", "item", "unit", "tax_rate", "account")},
+        **{name: {"type": "string", "pattern": AMOUNT} for name in ("quantity", "unit_price")},
+    },
+    "additionalProperties": False,
+}
+"""JSON Schema of a line in a form."""
 
 FORM = Form(
     source="purchase-form",

@@ -72,10 +72,8 @@ def test_a_storm_that_is_over_before_the_chat_is_back_is_told_as_over(
     assert [mail["subject"].split("]")[1].strip()[:9] for mail in mails(alerts.engine)] == ["Lead to c", "Recovered"]
 
 
-@pytest.mark.parametrize("how", ["acknowledged", "snoozed"])
-def test_what_somebody_has_taken_while_the_chat_is_away_is_mailed_to_nobody_until_the_end(
-    alerts: Alerts, slack: Slack, minute: Minute, how: quiet.How
-) -> None:
+def five_times_while_it_is_held(alerts: Alerts, slack: Slack, minute: Minute, how: quiet.How) -> None:
+    """Raise an alert while the chat is away, and again after somebody has taken it."""
     slack.down = True
     raised = alerts.raise_alert(failure())
     minute()
@@ -83,6 +81,13 @@ def test_what_somebody_has_taken_while_the_chat_is_away_is_mailed_to_nobody_unti
     for number in range(2, 6):
         alerts.raise_alert(failure(number))
     give_the_chat_time(minute)
+
+
+@pytest.mark.parametrize("how", ["acknowledged", "snoozed"])
+def test_what_somebody_has_taken_while_the_chat_is_away_is_mailed_to_nobody_until_the_end(
+    alerts: Alerts, slack: Slack, minute: Minute, how: quiet.How
+) -> None:
+    five_times_while_it_is_held(alerts, slack, minute, how)
     change(alerts.engine, "update alerts set message_at = now() - interval '5 hours'")
     give_the_chat_time(minute)
     assert mails(alerts.engine) == []
@@ -101,13 +106,7 @@ def test_what_somebody_has_taken_while_the_chat_is_away_is_mailed_to_nobody_unti
 def test_what_somebody_has_taken_is_one_message_when_the_chat_is_back(
     alerts: Alerts, slack: Slack, minute: Minute, how: quiet.How, says: list[str]
 ) -> None:
-    slack.down = True
-    raised = alerts.raise_alert(failure())
-    minute()
-    hold(alerts, raised.alert_id, how)
-    for number in range(2, 6):
-        alerts.raise_alert(failure(number))
-    give_the_chat_time(minute)
+    five_times_while_it_is_held(alerts, slack, minute, how)
     slack.down = False
     give_the_chat_time(minute)
     (message,) = slack.messages
