@@ -134,8 +134,13 @@ def plan_closed(connection: Connection, round_id: int) -> list[Effect]:
     return effects + _outcome(view, told)
 
 
-def outdated(connection: Connection, case_ids: Sequence[int] | None = None) -> list[int]:
-    """Return rounds, of some cases or of all, some of whose messages are not true any more or reached nobody."""
+def outdated(connection: Connection, case_ids: Sequence[int] | None = None, now: datetime | None = None) -> list[int]:
+    """Return rounds, of some cases or of all, some of whose messages are not true any more or reached nobody.
+
+    :param now: by default this moment; a deputy stands in by the date at the place of who is away.
+    """
+    now = now or rounds.clock_of(connection)
+    places = {person.id: person.today(now) for person in people()}
     return list(
         connection.execute(
             text("""
@@ -173,7 +178,8 @@ def outdated(connection: Connection, case_ids: Sequence[int] | None = None) -> l
                 join approval_stages s on s.round_id = r.id and s.state = 'open' and s.asked_at is not null
                 join approval_seats seat on seat.stage_id = s.id
                 join delegations d on d.person = seat.person and d.ended_at is null
-                                  and current_date between d.starts and d.ends
+                join unnest(cast(:persons as text[]), cast(:todays as date[])) as place(person, today)
+                     on place.person = d.person and place.today between d.starts and d.ends
                 where r.state = 'open' and d.deputy <> r.requester
                   and not exists (select from effects e where e.case_id = r.case_id and e.step = :step
                                       and e.payload->'about'->>'person' = d.deputy
@@ -188,6 +194,8 @@ def outdated(connection: Connection, case_ids: Sequence[int] | None = None) -> l
                 "attempts": SECOND_ROUTE_ATTEMPTS,
                 "after": SECOND_ROUTE_AFTER,
                 "limit": MOST_ROUNDS,
+                "persons": list(places),
+                "todays": list(places.values()),
             },
         ).scalars()
     )

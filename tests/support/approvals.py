@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine
@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from include.approvals import clock, rounds
 from include.approvals.clock import Milestones
 from include.approvals.decisions import Decision, Refused, decide
+from include.approvals.people import people
 from include.approvals.policy import Routing, StagePlan
 from include.approvals.rounds import Ask, Round, digest_of
 from include.data.database import authored
@@ -21,6 +22,11 @@ MONDAY = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
 """Nine o'clock in Berlin, when business hours begin."""
 HOUR = timedelta(hours=1)
 _keys = itertools.count(1)
+
+
+def today(person: str = "maria.keller") -> date:
+    """The date at somebody's place, by which the days of who stands in for them are counted."""
+    return people().by_id[person].today(datetime.now(UTC))
 
 
 def plan(*stages: tuple[Sequence[str], int] | str, within: timedelta = 8 * HOUR) -> Routing:

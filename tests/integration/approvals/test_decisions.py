@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from include.approvals import delegations, people, rounds
 from include.approvals.decisions import Decision, Refused
 from include.data.database import authored
-from tests.support.approvals import HOUR, MONDAY, answer, look, opened, refusal, stands
+from tests.support.approvals import HOUR, MONDAY, answer, look, opened, refusal, stands, today
 from tests.support.work import change, rows
 
 BOARD = ["ines.vogt", "karl.brandt", "sara.neumann"]
@@ -321,23 +321,23 @@ class TestDelegation:
         assert stands(engine, asked.id).state == "open"
 
     def test_what_cannot_be_is_refused_to_whoever_makes_it(self, engine: Engine) -> None:
-        today = date.today()
+        day, one_day = today("maria.keller"), timedelta(days=1)
         with authored(engine, actor="user:x") as connection:
             for person, deputy, starts, ends, reason, why in (
-                ("maria.keller", "maria.keller", today, today, "leave", "themselves"),
-                ("maria.keller", "admin", today, today, "leave", "nobody who decides"),
-                ("maria.keller", "nobody", today, today, "leave", "nobody who decides"),
-                ("maria.keller", "tom.berger", today, today - timedelta(days=1), "leave", "before the first"),
-                ("maria.keller", "tom.berger", today - timedelta(days=9), today - timedelta(days=8), "x", "is over"),
-                ("maria.keller", "tom.berger", today, today, " ", "say why"),
+                ("maria.keller", "maria.keller", day, day + one_day, "leave", "themselves"),
+                ("maria.keller", "admin", day, day + one_day, "leave", "nobody who decides"),
+                ("maria.keller", "nobody", day, day + one_day, "leave", "nobody who decides"),
+                ("maria.keller", "tom.berger", day, day - one_day, "leave", "before the first"),
+                ("maria.keller", "tom.berger", day - timedelta(days=9), day - timedelta(days=8), "x", "is over"),
+                ("maria.keller", "tom.berger", day, day + one_day, " ", "say why"),
             ):
                 with pytest.raises(delegations.DelegationInvalid, match=why):
                     delegations.delegate(connection, person, deputy, starts, ends, reason, "user:x")
-            made = delegations.delegate(connection, "maria.keller", "tom.berger", today, today, "leave", "user:x")
-            assert delegations.deputies(connection, ["maria.keller", "ines.vogt"], today) == {
+            made = delegations.delegate(connection, "maria.keller", "tom.berger", day, day + one_day, "leave", "user:x")
+            assert delegations.deputies(connection, ["maria.keller", "ines.vogt"], day) == {
                 "maria.keller": ["tom.berger"]
             }
-            assert [each.id for each in delegations.current(connection, today)] == [made]
+            assert [each.id for each in delegations.current(connection, day)] == [made]
 
 
 class TestRefusal:

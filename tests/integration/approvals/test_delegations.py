@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,14 +11,14 @@ from sqlalchemy import Engine
 
 from include.approvals.delegations import DelegationInvalid, deputies, end_by, enter
 from include.data.database import authored
+from tests.support.approvals import today
 from tests.support.work import rows
 
-TODAY = datetime.now(UTC).date()
-FRIDAY = TODAY + timedelta(days=5)
+LAST_DAY = today("maria.keller") + timedelta(days=5)
 
 
 def enters(engine: Engine, account: str, **more: Any) -> tuple[int, bool]:
-    wanted = {"person": None, "deputy": "tom.berger", "starts": None, "ends": FRIDAY, "reason": "on leave", **more}
+    wanted = {"person": None, "deputy": "tom.berger", "starts": None, "ends": LAST_DAY, "reason": "on leave", **more}
     with authored(engine, actor=f"user:{account}") as connection:
         return enter(connection, account, **wanted)
 
@@ -30,7 +30,7 @@ def ends(engine: Engine, account: str, number: int) -> bool:
 
 def stand_in(engine: Engine, person: str = "maria.keller") -> list[str]:
     with engine.connect() as connection:
-        return deputies(connection, [person], FRIDAY).get(person, [])
+        return deputies(connection, [person], LAST_DAY).get(person, [])
 
 
 def test_a_person_names_their_deputy_and_says_so_once(engine: Engine) -> None:

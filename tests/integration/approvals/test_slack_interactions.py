@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from include.data.database import authored
 from include.integrations.builtin.chat_log import ChatLog
 from tests.standins.serving import served
 from tests.standins.slack import TLS
-from tests.support.approvals import answer
+from tests.support.approvals import answer, today
 from tests.support.slack_office import Office
 from tests.support.work import rows
 from waybill import slack_actions
@@ -120,9 +120,10 @@ class TestDeciding:
         eventually(lambda: all(desk.message(user).buttons == {} for user in ("U0INES", "U0KARL", "U0SARA")))
 
     def test_a_deputy_decides_for_whom_they_stand_in(self, desk: Office) -> None:
-        today = datetime.now(UTC).date()
+        day = today("maria.keller")
+        tomorrow = day + timedelta(days=1)
         with authored(desk.engine, actor="user:maria.keller") as connection:
-            delegations.delegate(connection, "maria.keller", "tom.berger", today, today, "on leave", "user:x")
+            delegations.delegate(connection, "maria.keller", "tom.berger", day, tomorrow, "on leave", "user:x")
         asked = desk.ask("maria.keller")
         desk.slack.press(desk.message("U0TOM"), APPROVE, "U0TOM")
         (given,) = desk.stands(asked.id).given
@@ -253,9 +254,10 @@ class TestWhoMayNot:
         assert "own request" in self.refused_politely(desk, "U0ANNA", action)
 
     def test_the_requester_as_a_deputy(self, desk: Office) -> None:
-        today = datetime.now(UTC).date()
+        day = today("maria.keller")
+        tomorrow = day + timedelta(days=1)
         with authored(desk.engine, actor="user:maria.keller") as connection:
-            delegations.delegate(connection, "maria.keller", "anna.schmidt", today, today, "on leave", "user:x")
+            delegations.delegate(connection, "maria.keller", "anna.schmidt", day, tomorrow, "on leave", "user:x")
         desk.ask("maria.keller")
         assert "own request" in self.refused_politely(desk, "U0ANNA")
 

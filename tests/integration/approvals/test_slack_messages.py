@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
@@ -16,7 +17,7 @@ from include.integrations import ledger
 from include.integrations.builtin.chat_log import ChatLog
 from include.integrations.systems import Mode
 from tests.standins.slack import bad_blocks
-from tests.support.approvals import answer
+from tests.support.approvals import answer, today
 from tests.support.slack_office import Office
 from tests.support.work import change, rows
 
@@ -82,10 +83,10 @@ class TestAsking:
         assert desk.plan(asked.id) == 0
 
     def test_a_deputy_is_asked_too_and_told_for_whom(self, desk: Office) -> None:
-        today = datetime.now(UTC).date()
+        day = today("maria.keller")
         with authored(desk.engine, actor="user:maria.keller") as connection:
             delegations.delegate(
-                connection, "maria.keller", "tom.berger", today, today + timedelta(3), "on leave", "user:maria.keller"
+                connection, "maria.keller", "tom.berger", day, day + timedelta(days=3), "on leave", "user:maria.keller"
             )
         desk.ask("maria.keller")
         assert "You stand in for Maria Keller" in desk.message("U0TOM").whole
@@ -94,10 +95,10 @@ class TestAsking:
     def test_a_deputy_who_is_named_while_it_waits_is_asked_by_the_sweep(self, desk: Office) -> None:
         asked = desk.ask("maria.keller")
         change(desk.engine, "update approval_stages set asked_at = now()")
-        today = datetime.now(UTC).date()
+        day = today("maria.keller")
         with authored(desk.engine, actor="user:maria.keller") as connection:
             made = delegations.delegate(
-                connection, "maria.keller", "tom.berger", today, today, "on leave", "user:maria.keller"
+                connection, "maria.keller", "tom.berger", day, day + timedelta(days=1), "on leave", "user:maria.keller"
             )
         desk.minute()
         assert desk.message("U0TOM").buttons
@@ -107,6 +108,22 @@ class TestAsking:
         desk.minute()
         assert desk.message("U0TOM").buttons == {}
         assert desk.message("U0MARIA").buttons
+
+    def test_a_deputy_is_missing_from_the_first_minute_of_their_day_to_its_last_where_the_person_is(
+        self, desk: Office
+    ) -> None:
+        asked = desk.ask("maria.keller")
+        change(desk.engine, "update approval_stages set asked_at = now()")
+        day, berlin = today("maria.keller") + timedelta(days=7), ZoneInfo("Europe/Berlin")
+        with authored(desk.engine, actor="user:maria.keller") as connection:
+            delegations.delegate(connection, "maria.keller", "tom.berger", day, day, "on leave", "user:maria.keller")
+            begins = datetime.combine(day, datetime.min.time(), berlin)
+            ends = datetime.combine(day + timedelta(days=1), datetime.min.time(), berlin)
+            moments = [
+                edge + after for edge in (begins, ends) for after in (timedelta(minutes=-5), timedelta(minutes=5))
+            ]
+            found = [messages.outdated(connection, now=moment) for moment in moments]
+        assert found == [[], [asked.id], [asked.id], []]
 
     def test_whom_it_is_escalated_to_is_told_that_nobody_decided(self, desk: Office) -> None:
         asked = desk.ask("maria.keller")
