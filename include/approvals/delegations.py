@@ -15,6 +15,8 @@ from include.approvals.people import People, Person, people
 
 LONGEST = timedelta(days=366)
 """Somebody who stays away longer is replaced in people.yaml."""
+ONE_DAY = timedelta(days=1)
+"""Somewhere it is tomorrow already, and somewhere it is yesterday still."""
 
 
 class DelegationInvalid(ValueError):
@@ -180,9 +182,11 @@ def _may_enter(actor: Person, person: str) -> None:
         )
 
 
-def current(connection: Connection, day: date, persons: Collection[str] | None = None) -> list[Delegation]:
-    """Return the delegations that hold on a day or later, of everybody or of some persons, soonest first."""
-    return _found(connection, persons, first=None, last=day)
+def current(connection: Connection, now: datetime) -> list[Delegation]:
+    """Return the delegations that hold now or later, by the date at each person's place, soonest first."""
+    known = people().by_id
+    found = _found(connection, None, first=None, last=now.astimezone(UTC).date() - ONE_DAY)
+    return [each for each in found if each.person not in known or each.ends >= known[each.person].today(now)]
 
 
 def deputies(connection: Connection, person_ids: Sequence[str], day: date) -> dict[str, list[str]]:
@@ -194,9 +198,8 @@ def deputies_now(connection: Connection, person_ids: Collection[str], now: datet
     """Return the delegations of each of `person_ids` that hold now, by the date at that person's place."""
     known = people()
     around = now.astimezone(UTC).date()
-    one_day = timedelta(days=1)  # somewhere it is tomorrow already, and somewhere it is yesterday still
     found: dict[str, list[Delegation]] = {}
-    for delegation in _found(connection, person_ids, first=around + one_day, last=around - one_day):
+    for delegation in _found(connection, person_ids, first=around + ONE_DAY, last=around - ONE_DAY):
         person = known.by_id.get(delegation.person)
         if (
             person is not None

@@ -93,8 +93,8 @@ def shown(connection: Connection, round_id: int, person: str | None) -> Shown | 
 
 
 def delegations(connection: Connection, account: str, person: str | None, *, all_: bool) -> list[Delegation]:
-    """Return what holds today or later: everybody's, or what `person` is part of or could enter."""
-    found = current(connection, rounds.clock_of(connection).date())
+    """Return what holds now or later: everybody's, or what `person` is part of or could enter."""
+    found = current(connection, rounds.clock_of(connection))
     if all_:
         return found
     theirs = {each.id for each in may_enter_for(account)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -337,7 +338,10 @@ class TestDelegation:
             assert delegations.deputies(connection, ["maria.keller", "ines.vogt"], day) == {
                 "maria.keller": ["tom.berger"]
             }
-            assert [each.id for each in delegations.current(connection, day)] == [made]
+            ends = datetime.combine(day + 2 * one_day, time(), ZoneInfo("Europe/Berlin"))
+            for minutes, those in ((-5, [made]), (5, [])):
+                found = delegations.current(connection, ends + timedelta(minutes=minutes))
+                assert [each.id for each in found] == those
 
 
 class TestRefusal:

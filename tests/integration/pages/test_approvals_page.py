@@ -16,7 +16,7 @@ from include.approvals import rounds
 from include.approvals.rounds import Round
 from include.monitoring.views.approval_rounds import PAGE_LENGTH
 from include.monitoring.views.masking import HIDDEN
-from tests.support.approvals import answer, opened, stands
+from tests.support.approvals import answer, opened, stands, today
 from tests.support.pages import Browser
 from tests.support.work import change, rows
 from waybill.pages.visitor import visitor
@@ -24,7 +24,6 @@ from waybill.pages.visitor import visitor
 pytestmark = pytest.mark.airflow
 
 DECISIONS = "select person, account, answer, route, comment, seat from approval_decisions order by id"
-TODAY = datetime.now(UTC).date()
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +40,11 @@ def says(log_in: Any, account: str, about: Round, what: str, comment: str = "", 
     """Press a button of a round that may have been loaded long ago."""
     fields = {"answer": what, "comment": comment, "digest": about.digest, "stage": about.stage, **changed}
     return log_in("user", account).post(f"/approvals/{about.id}", **fields, token=token_of(account))
+
+
+def in_days(days: int) -> str:
+    """A day as it is typed, counted from today where Maria Keller is."""
+    return str(today("maria.keller") + timedelta(days=days))
 
 
 def followed(browser: Browser, answer: Any) -> str:
@@ -285,7 +289,7 @@ class TestDeputies:
         self, engine: Engine, log_in: Any, ended: bool
     ) -> None:
         one = asked(engine, "maria.keller")
-        _delegated(log_in, starts=str(TODAY + timedelta(days=0 if ended else 2)))
+        _delegated(log_in, starts=in_days(0 if ended else 2))
         if ended:
             assert f"Request {one.case_id}" in log_in("user", "tom.berger").text("/approvals")
             maria = log_in("user", "maria.keller")
@@ -297,7 +301,7 @@ class TestDeputies:
     def test_what_cannot_be_is_said_and_what_was_written_stays(self, engine: Engine, log_in: Any) -> None:
         for fields, why in (
             ({"deputy": "maria.keller"}, "cannot stand in for themselves"),
-            ({"ends": str(TODAY - timedelta(days=3))}, "is before the first"),
+            ({"ends": in_days(-3)}, "is before the first"),
             ({"ends": "soon"}, "written as 2026-12-24"),
             ({"reason": " "}, "say why"),
         ):
@@ -310,7 +314,7 @@ class TestDeputies:
     @pytest.mark.parametrize("account", ["anna.schmidt", "petra.lang", "admin", "olga"])
     def test_nobody_gives_away_or_ends_what_is_not_theirs(self, engine: Engine, log_in: Any, account: str) -> None:
         token = token_of(account)
-        fields = {"person": "maria.keller", "deputy": "tom.berger", "ends": str(TODAY), "reason": "away"}
+        fields = {"person": "maria.keller", "deputy": "tom.berger", "ends": in_days(1), "reason": "away"}
         assert log_in("op", account).post("/approvals/deputies", **fields, token=token).status_code == 403
         assert rows(engine, "select * from delegations") == []
         _delegated(log_in)
@@ -325,7 +329,7 @@ class TestDeputies:
             assert "in hospital" not in log_in(role, account).text("/approvals/deputies")
 
     def test_without_the_page_s_token_nothing_happens(self, engine: Engine, log_in: Any) -> None:
-        fields = {"deputy": "tom.berger", "ends": str(TODAY), "reason": "away"}
+        fields = {"deputy": "tom.berger", "ends": in_days(1), "reason": "away"}
         assert log_in("user", "maria.keller").post("/approvals/deputies", **fields).status_code == 403
         _delegated(log_in)
         assert log_in("user", "maria.keller").post("/approvals/deputies/1/end").status_code == 403
@@ -339,8 +343,8 @@ def test_who_has_decided_already_is_not_told_that_it_waits_for_them(
     change(
         engine,
         "insert into delegations (person, deputy, starts, ends, reason, actor)"
-        " values ('tom.berger', 'maria.keller', :day, :day, 'leave', 'user:x')",
-        day=TODAY,
+        " values ('tom.berger', 'maria.keller', :day, :day + 1, 'leave', 'user:x')",
+        day=today("tom.berger"),
     )
     answer(engine, one.id, "maria.keller", now=None)
     with engine.connect() as connection:
@@ -352,8 +356,8 @@ def _delegated(log_in: Any, **changed: str) -> Any:
     fields = {
         "person": "maria.keller",
         "deputy": "tom.berger",
-        "starts": str(TODAY - timedelta(days=1)),
-        "ends": str(TODAY + timedelta(days=3)),
+        "starts": in_days(-1),
+        "ends": in_days(3),
         "reason": "on leave",
     }
     return log_in("user", "maria.keller").submit("/approvals/deputies", "/approvals/deputies", **{**fields, **changed})
