@@ -27,5 +27,5 @@ with workflow_dag(
     purpose=__doc__,
 ):
     ReportStockExceptionsOperator(
-        task_id="report", day="{{ dag_run.run_after.date().isoformat() }}"
+        task_id="report", at="{{ dag_run.run_after.isoformat() }}"
     ) >> TellStockExceptionsOperator(task_id="tell", **PATIENT)

@@ -6,6 +6,7 @@ Reads and checks warehouse.yaml, and makes the database's locations the same; wh
 from __future__ import annotations
 
 import os
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -130,6 +131,10 @@ class Warehouse(_Strict):
     def zone(self) -> ZoneInfo:
         """The time zone in which the company's days and months begin."""
         return ZoneInfo(self.zone_name)
+
+    def day_of(self, moment: datetime) -> date:
+        """The company's day that a moment is in."""
+        return moment.astimezone(self.zone).date()
 
     def factor(self, unit: str, base: str) -> Fraction | None:
         """How many `base` one `unit` always is; None where that depends on the item, or makes no sense."""

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, text
 
 from include.approvals import rounds
@@ -33,12 +35,14 @@ from include.integrations.steps import run_effect_step
 from include.integrations.systems import Mode, Provider
 from include.stock.items import Item, upsert_items
 from include.stock.ledger import Movement, post
-from include.stock.warehouse import sync
+from include.stock.warehouse import FILE, VARIABLE, sync
 from tests.support.work import receive, rows
 
 WORKFLOW = "stock_request"
 OPENED = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
 """When opening stock came."""
+FIRST_AND_LAST = ("Pacific/Kiritimati", "Etc/GMT+12")
+"""The first place to see a day, and the last: at every hour one of them has another date than UTC."""
 RULES: dict[str, Step] = {
     "read_request": read_request,
     "validate": validate,
@@ -63,6 +67,13 @@ ITEMS = (
 """One of each sort."""
 _runs = itertools.count(1)
 _opening = itertools.count(1)
+
+
+def move_company(zone: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the company's days and months begin by the clocks of another time zone."""
+    declared = FILE.read_text(encoding="utf-8")
+    (folder / "warehouse.yaml").write_text(declared.replace("Europe/Berlin", zone), encoding="utf-8")
+    monkeypatch.setenv(VARIABLE, str(folder / "warehouse.yaml"))
 
 
 def prepare(engine: Engine, *items: Item) -> None:

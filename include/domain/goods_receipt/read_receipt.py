@@ -20,6 +20,7 @@ from include.data.money import AmountInvalid, parse_amount
 from include.data.normalise.text import fold, given, storable
 from include.data.normalise.values import moment, whole_number
 from include.intake.received import Received, received
+from include.stock.warehouse import warehouse
 
 KINDS = {"delivery", "return"}
 CONDITIONS = {
@@ -105,7 +106,7 @@ def _read(delivery: Received) -> _Receipt:
 
 def _day(value: Any, delivery: Received) -> date | None:
     if given(value) is None:
-        return delivery.received_at.date() if delivery.received_at else None
+        return warehouse().day_of(delivery.received_at) if delivery.received_at else None
     found = moment(value)
     return found.date() if found else None
 

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from include.cases.model import Work
 from include.domain.replenishment.plan import plain
 from include.intake.handoffs import Handoff, hand_over
+from include.stock.warehouse import warehouse
 
 PURCHASE, TRANSFER = "replenishment", "replenishment-transfer"
 """The sources of the two workflows that a need can go to."""
@@ -49,7 +50,7 @@ def _purchase(need: Any) -> dict[str, Any]:
         "supplier": terms["supplier"],
         "currency": terms["currency"],
         "requested_at": opened.isoformat(),
-        "needed_by": _needed_by(opened.date(), need.figures).isoformat(),
+        "needed_by": _needed_by(warehouse().day_of(opened), need.figures).isoformat(),
         "justification": justification(need),
         "lines": [
             {

@@ -149,7 +149,7 @@ def _movement(row: Row[Any], lines: Sequence[Line], items: Mapping[str, Row[Any]
     return {
         "key": _key(row),
         "kind": "adjustment",
-        "moved_on": datetime.now(UTC).astimezone(warehouse().zone).date().isoformat(),
+        "moved_on": warehouse().day_of(datetime.now(UTC)).isoformat(),
         "reference": f"difference {row.case_id}",
         "lines": moves,
     }

@@ -21,6 +21,7 @@ from include.domain.stock_difference.comparison import Comparison, Line, Spot
 from include.intake.handoffs import Handoff, hand_over
 from include.integrations.systems import Provider
 from include.stock import check
+from include.stock.warehouse import warehouse
 
 WORKFLOW = "stock_difference"
 SOURCE = "stock-difference"
@@ -179,7 +180,7 @@ def _open(
     new = {spot: lines for spot, lines in differing.items() if spot not in standing.spots}
     if not new or standing.for_all is not None:
         return 0, None
-    today = datetime.now(UTC).date().isoformat()
+    today = warehouse().day_of(datetime.now(UTC)).isoformat()
     if not (lines := rest(differing, standing.spots)):
         number = _numbers(connection, [f"{spot.item}/{spot.location}" for spot in new])
         handoffs = [

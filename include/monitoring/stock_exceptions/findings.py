@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from sqlalchemy import Connection, Engine, RowMapping, text
@@ -72,6 +72,7 @@ class Finding:
 
 
 _COST = "coalesce(v.unit_cost, i.standard_cost)"
+_TODAY = "cast(:today as date)"
 _QUERIES = {
     "negative_attempt": """
         select l ->> 'item' as item, l ->> 'place' as location, sum((l ->> 'missing')::numeric) as quantity,
@@ -109,12 +110,13 @@ _QUERIES = {
         from stock_reservations s join stock_items i on i.code = s.item
         left join stock_valuations v on v.item = s.item where s.expires_at < now()""",
     "expiring_lot": f"""
-        select b.item, b.location, b.quantity, b.quantity * {_COST} as value, lots.expires_on - current_date as days,
-               'lot ' || b.lot || case when lots.expires_on < current_date then ' expired ' else ' expires ' end
+        select b.item, b.location, b.quantity, b.quantity * {_COST} as value,
+               lots.expires_on - {_TODAY} as days,
+               'lot ' || b.lot || case when lots.expires_on < {_TODAY} then ' expired ' else ' expires ' end
                    || lots.expires_on as told, concat_ws('/', b.item, b.location, b.lot) as subject
         from stock_balances b join stock_lots lots using (item, lot) join stock_items i on i.code = b.item
         left join stock_valuations v on v.item = b.item
-        where b.real and b.quantity > 0 and lots.expires_on < current_date + {EXPIRES_WITHIN}""",
+        where b.real and b.quantity > 0 and lots.expires_on < {_TODAY} + {EXPIRES_WITHIN}""",
     "dead_stock": f"""
         select b.item, b.location, b.quantity, b.quantity * {_COST} as value,
                extract(day from now() - went.at)::int as days, i.title as told, b.item || '/' || b.location as subject
@@ -127,13 +129,13 @@ _QUERIES = {
         where went.at < now() - make_interval(days => {DEAD_AFTER})""",
     "difference": f"""
         select l.item, l.location, l.waybill - l.erp as quantity, (l.waybill - l.erp) * {_COST} as value,
-               c.id as case_id, c.owner, current_date - d.found_on as days, 'case ' || c.id as told,
+               c.id as case_id, c.owner, {_TODAY} - d.found_on as days, 'case ' || c.id as told,
                concat_ws('/', c.id, l.item, l.location, l.lot) as subject
         from cases c join stock_differences d on d.case_id = c.id join stock_difference_lines l on l.case_id = c.id
         left join stock_items i on i.code = l.item left join stock_valuations v on v.item = l.item
         where c.state not in ('finished', 'rejected')""",
-    "count_overdue": """
-        select p.location, p.case_id, current_date - p.planned_for as days,
+    "count_overdue": f"""
+        select p.location, p.case_id, {_TODAY} - p.planned_for as days,
                p.number || ', lines for ' || p.counter || ': ' || count(*) as told, p.number as subject
         from count_progress p join count_sheets s using (case_id) join cases c on c.id = p.case_id
         where c.state not in ('finished', 'rejected') and p.state = 'open' and s.due_at < now()
@@ -158,11 +160,15 @@ _QUERIES = {
 }
 
 
-def find(connection: Connection) -> list[Finding]:
-    """Return everything that is out of order now, by kind, the dearest first."""
+def find(connection: Connection, now: datetime | None = None) -> list[Finding]:
+    """Return everything that is out of order now, by kind, the dearest first.
+
+    :param now: a moment of the company's day by which days are counted; by default this one.
+    """
     found: list[Finding] = []
+    values = {"today": warehouse().day_of(now or datetime.now(UTC))}
     for kind, query in _QUERIES.items():
-        rows = connection.execute(text(query)).mappings()
+        rows = connection.execute(text(query), values).mappings()
         of_kind = [_exception(kind, row) for row in rows]
         found += sorted(of_kind, key=lambda each: (-abs(each.value or Decimal(0)), -(each.days or 0), each.subject))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -13,6 +13,7 @@ from include.data.database import engine
 from include.environment import current
 from include.integrations.systems import Mode
 from include.monitoring.stock_exceptions import findings
+from include.stock.warehouse import warehouse
 from waybill.systems import provider
 
 if TYPE_CHECKING:
@@ -22,19 +23,20 @@ if TYPE_CHECKING:
 class ReportStockExceptionsOperator(BaseOperator):
     """Find and keep what is out of order, write the page, and put the digest into the ledger.
 
-    :param day: (templated) the day that it is the report of.
+    :param at: (templated) a moment of the day that it is the report of, which is that of the company's place.
     :returns: how many exceptions there are.
     """
 
-    template_fields: Sequence[str] = ("day",)
+    template_fields: Sequence[str] = ("at",)
 
-    def __init__(self, *, day: str, **kwargs: Any) -> None:
+    def __init__(self, *, at: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.day = day
+        self.at = at
 
-    def execute(self, context: Context) -> int:  # noqa: ARG002 - the day is templated
+    def execute(self, context: Context) -> int:  # noqa: ARG002 - the moment is templated
         """Report."""
-        return findings.report(engine(), date.fromisoformat(self.day), Mode(current().effect_mode))
+        day = warehouse().day_of(datetime.fromisoformat(self.at))
+        return findings.report(engine(), day, Mode(current().effect_mode))
 
 
 class TellStockExceptionsOperator(BaseOperator):

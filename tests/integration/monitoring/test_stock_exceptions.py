@@ -14,10 +14,11 @@ from include.integrations.builtin.chat_log import ChatLog
 from include.integrations.systems import Mode
 from include.monitoring.stock_exceptions import findings
 from include.monitoring.stock_exceptions.findings import Finding
+from include.stock.warehouse import warehouse as company
 from tests.support.stock import prepare, request, stock, work
 from tests.support.work import change, rows
 
-TODAY = datetime.now(UTC).date()
+TODAY = company().day_of(datetime.now(UTC))
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +26,9 @@ def warehouse(engine: Engine) -> None:
     prepare(engine)
 
 
-def found(engine: Engine, kind: str) -> list[Finding]:
+def found(engine: Engine, kind: str, now: datetime | None = None) -> list[Finding]:
     with engine.connect() as connection:
-        return [each for each in findings.find(connection) if each.kind == kind]
+        return [each for each in findings.find(connection, now) if each.kind == kind]
 
 
 def days_ago(days: int) -> datetime:
@@ -57,10 +58,19 @@ def test_stock_below_zero_is_told_to_the_keeper_at_its_value(engine: Engine) -> 
 
 
 def test_lots_are_told_before_they_expire_and_after(engine: Engine) -> None:
+    now = datetime.now(UTC)
     for lot, days in (("soon", 10), ("late", 200), ("gone", -2)):
-        stock(engine, "FLOUR", 5, lot=lot, expires_on=(TODAY + timedelta(days=days)).isoformat())
-    told = {each.subject: each.days for each in found(engine, "expiring_lot")}
+        expires_on = company().day_of(now) + timedelta(days=days)
+        stock(engine, "FLOUR", 5, lot=lot, expires_on=expires_on.isoformat())
+    told = {each.subject: each.days for each in found(engine, "expiring_lot", now)}
     assert told == {"FLOUR/MAIN/soon": 10, "FLOUR/MAIN/gone": -2}
+
+
+def test_a_lot_expires_when_its_day_is_over_at_the_companys_place(engine: Engine) -> None:
+    stock(engine, "FLOUR", 5, lot="L1", expires_on="2026-11-21")
+    for hour, days, told in ((22, 0, "lot L1 expires 2026-11-21"), (23, -1, "lot L1 expired 2026-11-21")):
+        (lot,) = found(engine, "expiring_lot", datetime(2026, 11, 21, hour, 30, tzinfo=UTC))
+        assert (lot.days, lot.told) == (days, told)
 
 
 def test_dead_stock_is_what_nothing_went_out_of(engine: Engine) -> None:

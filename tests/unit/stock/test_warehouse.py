@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -35,6 +36,16 @@ def test_the_shipped_warehouse_is_kept_by_people_who_are_known() -> None:
     keepers = {location.keeper for location in shipped.locations.values() if location.real}
     assert keepers <= set(people().by_id)
     assert [code for code, location in shipped.locations.items() if location.negative] == ["SHOP"]
+
+
+def test_its_day_begins_by_its_own_clock() -> None:
+    shipped = load()
+    for moment, day in (
+        ("2026-11-20T22:59:59Z", date(2026, 11, 20)),
+        ("2026-11-20T23:00:00Z", date(2026, 11, 21)),
+        ("2026-07-20T22:00:00Z", date(2026, 7, 21)),
+    ):
+        assert shipped.day_of(datetime.fromisoformat(moment)) == day
 
 
 def test_a_kind_alone_means_one_place() -> None:

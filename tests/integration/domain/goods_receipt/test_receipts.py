@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from tests.support.orders import (
     take,
     work,
 )
+from tests.support.stock import FIRST_AND_LAST, move_company
 from tests.support.work import assert_balanced, change, rows
 
 WORKFLOW = "goods_receipt"
@@ -57,6 +59,23 @@ def test_a_full_delivery_counts_is_posted_and_wakes_the_purchase(engine: Engine)
     told = rows(engine, "select detail from events where case_id = :id and kind = 'goods counted'", id=order.id)
     assert told == [{"detail": {"receipts": [case]}}]
     assert_balanced(engine)
+
+
+@pytest.mark.parametrize("zone", FIRST_AND_LAST)
+def test_what_comes_without_a_day_came_on_the_companys_day(
+    engine: Engine, zone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_company(zone, tmp_path, monkeypatch)
+    case = receipt(engine, add_order(engine))
+    work(engine, WORKFLOW)
+    (told,) = rows(
+        engine,
+        """select received_on, (received_at at time zone :zone)::date as came from goods_receipts
+           join cases on cases.id = case_id join deliveries on deliveries.id = delivery_id where case_id = :id""",
+        zone=zone,
+        id=case,
+    )
+    assert told["received_on"] == told["came"]
 
 
 def test_partial_deliveries_add_up(engine: Engine) -> None:

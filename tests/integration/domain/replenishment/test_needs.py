@@ -99,6 +99,15 @@ def test_a_need_becomes_a_purchase_that_is_approved_ordered_and_over_with_its_go
     assert_balanced(engine)
 
 
+def test_it_is_needed_when_its_lead_time_has_passed_since_the_companys_day(engine: Engine) -> None:
+    short(engine, unit_price="9.90")
+    plan_at(engine)
+    change(engine, "update replenishment_needs set opened_at = '2026-11-20T23:30:00Z'")
+    work(engine)
+    (sent,) = asked(engine)
+    assert sent["document"]["needed_by"] == "2026-12-01"
+
+
 def refused(engine: Engine) -> int:
     short(engine, unit_price="9.90", review_days="5")
     plan_at(engine)

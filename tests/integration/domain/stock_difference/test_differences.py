@@ -6,9 +6,11 @@ import csv
 import itertools
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, text
@@ -27,7 +29,7 @@ from include.integrations.builtin.erp import BuiltinErp
 from include.integrations.http import Unavailable
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Json, Mode, PendingEffect, Sent
-from tests.support.stock import approved, on_hand, prepare, request, state, stock
+from tests.support.stock import FIRST_AND_LAST, approved, move_company, on_hand, prepare, request, state, stock
 from tests.support.stock import work as work_requests
 from tests.support.work import assert_balanced, change, receive, rows
 
@@ -128,6 +130,18 @@ def test_what_agrees_is_no_case(engine: Engine, erp: Erp) -> None:
     done = compare(engine, erp)
     assert (done.compared, done.differing, done.opened) == (2, 0, 0)
     assert cases(engine) == []
+
+
+@pytest.mark.parametrize("zone", FIRST_AND_LAST)
+def test_it_is_found_on_the_companys_day(
+    engine: Engine, erp: Erp, zone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_company(zone, tmp_path, monkeypatch)
+    theirs(erp, "BOLT-8", 12)
+    before = datetime.now(ZoneInfo(zone)).date()
+    found(engine, erp)
+    (difference,) = rows(engine, "select found_on from stock_differences")
+    assert before <= difference["found_on"] <= datetime.now(ZoneInfo(zone)).date()
 
 
 def test_each_place_that_differs_is_one_case_of_its_keeper_however_often_it_is_found(engine: Engine, erp: Erp) -> None:
