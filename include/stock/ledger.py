@@ -74,7 +74,8 @@ class Movement:
 class NotPostable(Exception):
     """The database refused movements or a reservation, all of them; the transaction can only be rolled back.
 
-    :param code: stock.short, period.closed, movement.unfit, movement.reversed, movement.differs or serial.elsewhere.
+    :param code: stock.short, place.capacity, period.closed, movement.unfit, movement.reversed, movement.differs or
+        serial.elsewhere.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -248,6 +249,7 @@ _REFUSALS = {
         "stock.short",
         "there is not enough of {place} that is not reserved: post less, or wait for more",
     ),
+    "a_location_holds_no_more_than_fits": ("place.capacity", "{primary}: choose another place, or make room"),
     "a_closed_period_stays_closed": ("period.closed", "{primary}"),
     "a_movement_fits_its_item": ("movement.unfit", "{primary}"),
     "a_reservation_is_at_a_known_place": ("movement.unfit", "there is no such item or place: {place}"),

@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +21,7 @@ from include.data.database import authored, connect
 from include.stock.allocation import Demand, allocate
 from include.stock.ledger import Movement, NotPostable, Place, hold, post, reverse
 from include.stock.reservations import Promise, release, reserve
-from tests.support.ledger import AUTHOR, NOON, arrives, assert_sound, do, moves, prepare
+from tests.support.ledger import AUTHOR, ITEMS, NOON, arrives, assert_sound, do, moves, prepare
 from tests.support.work import receive, rows
 
 WRITERS = 8
@@ -31,6 +32,8 @@ REAL = ("MAIN", "COLD", "SHOP", "TRANSIT")
 PLACES = (*REAL, "SUPPLIER", "CUSTOMER", "CONSUMPTION", "SCRAP", "ADJUSTMENT")
 LOTS = {"NUT": ("",), "MILK": ("MON", "TUE"), "DRILL": ("D-1", "D-2", "D-3")}
 CASES = 4
+BULK = Decimal("0.5")
+"""Cubic metres of each piece, so that COLD is full now and then."""
 TABLES = """
     create sequence storm_requests;
     create table storm_outcomes (writer integer, request bigint, outcome text, new integer);
@@ -118,7 +121,7 @@ def storm(engine: Engine, seconds: float, *, writers: int = WRITERS, seed: int =
 
     :returns: how much of what there was.
     """
-    prepare(engine)
+    prepare(engine, *(replace(item, volume=BULK) for item in ITEMS))
     with engine.begin() as connection:
         connection.execute(text(TABLES))
     do(engine, *(arrives("NUT", 20, where, key=f"begin/{where}") for where in REAL))

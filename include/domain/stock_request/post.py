@@ -111,7 +111,8 @@ def post(work: Work) -> StepResult:
     except NotPostable as refused:
         if len(work.case_ids) > 1:
             raise  # the batch is halved until the one stands alone that the ledger does not take
-        return StepResult(quarantine={work.case_ids[0]: [Reason(refused.code, f"{refused}.", "lines")]})
+        field_name = "to" if refused.code == "place.capacity" else "lines"
+        return StepResult(quarantine={work.case_ids[0]: [Reason(refused.code, f"{refused}.", field_name)]})
 
 
 def _post(work: Work) -> StepResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from decimal import Decimal
 
@@ -182,6 +183,61 @@ def test_of_two_at_the_same_instant_one_gets_the_last_piece(engine: Engine, item
     assert set(came) <= {"sold", "stock.short", "serial.elsewhere"}
     assert quantities(engine, item, lot=lot) == [0]
     assert_sound(engine)
+
+
+WAITS = "select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+BULKY = Item("CRATE", "Crates", "goods", "pcs", volume=Decimal(1))
+OTHER = Item("BARREL", "Barrels", "goods", "pcs", volume=Decimal(1))
+"""COLD has room for forty of either."""
+
+
+def test_of_two_at_the_same_instant_one_gets_the_last_room(engine: Engine) -> None:
+    prepare(engine, BULKY, OTHER)
+    do(engine, arrives("CRATE", 39, "COLD"))
+    came: list[str] = []
+
+    def fill() -> None:
+        try:
+            do(engine, arrives("BARREL", 1, "COLD"))
+            came.append("filled")
+        except NotPostable as error:
+            came.append(error.code)
+
+    other = threading.Thread(target=fill)
+    with authored(engine, actor=AUTHOR) as connection:
+        post(connection, [arrives("CRATE", 1, "COLD")])
+        other.start()
+        patience = time.monotonic() + 10
+        while not rows(engine, WAITS):
+            assert time.monotonic() < patience
+            time.sleep(0.02)
+        assert came == []
+    other.join()
+    assert came == ["place.capacity"]
+    assert quantities(engine, "CRATE", ("COLD",)) + quantities(engine, "BARREL", ("COLD",)) == [40, 0]
+    assert_sound(engine)
+
+
+def test_what_is_posted_together_fits_together_or_not_at_all(engine: Engine) -> None:
+    prepare(engine, BULKY, OTHER)
+    with pytest.raises(NotPostable, match="does not fit into COLD: 41 m³ would be there, and its capacity is 40 m³"):
+        do(engine, arrives("CRATE", 20, "COLD"), arrives("BARREL", 21, "COLD"))
+    do(engine, arrives("CRATE", 40, "COLD"))
+    do(engine, leaves("CRATE", 5, "COLD"), arrives("BARREL", 5, "COLD"))
+    assert refused(engine, moves("BARREL", 1, "SUPPLIER", "COLD")) == "place.capacity"
+    with pytest.raises(DBAPIError, match="does not fit into COLD"):
+        change(engine, BY_HAND.replace("'NUT', 'MAIN', 'CUSTOMER'", "'CRATE', 'SUPPLIER', 'COLD'"), quantity=1)
+
+
+def test_what_was_found_or_never_left_is_there_whether_it_fits_or_not(engine: Engine) -> None:
+    prepare(engine, BULKY)
+    do(engine, arrives("CRATE", 40, "COLD"))
+    do(engine, leaves("CRATE", 1, "COLD", key="left"), moves("CRATE", 1, "ADJUSTMENT", "COLD"))
+    (left,) = rows(engine, "select id from stock_movements where key = 'left'")
+    with authored(engine, actor=AUTHOR) as connection:
+        reverse(connection, [left["id"]], moved_at=NOON, key_prefix="undo")
+    assert quantities(engine, "CRATE", ("COLD",)) == [41]
+    do(engine, leaves("CRATE", 1, "COLD"))
 
 
 def test_each_lot_is_counted_by_itself(engine: Engine) -> None:

@@ -350,6 +350,15 @@ def at_the_same_instant(engine: Engine, cases: Sequence[int]) -> None:
         list(pool.map(go, positions))
 
 
+def test_of_two_who_both_saw_room_for_themselves_one_is_set_aside(engine: Engine) -> None:
+    stock(engine, "VACCINE", 78, "COLD")
+    both = [request(engine, "receipt", {"item": "VACCINE", "quantity": 2}, location="COLD") for _ in range(2)]
+    work(engine)
+    assert sorted(state(engine, case)[0] for case in both) == ["finished", "quarantined"]
+    assert sorted(reasons(engine, case) for case in both) == [[], ["place.capacity"]]
+    assert on_hand(engine, "VACCINE", "COLD") == 80
+
+
 def test_the_last_piece_is_taken_once(engine: Engine) -> None:
     stock(engine, "LAMP", 1)
     cases = [request(engine, "issue", {"item": "LAMP", "quantity": 1}) for _ in range(4)]
