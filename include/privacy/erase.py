@@ -18,6 +18,7 @@ from include.data.matching import directory
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode, Provider
 from include.privacy import rows
+from include.privacy.mentions import Mentions, search
 from include.privacy.person import Person, renewed
 
 STEP = "erase_in_systems"
@@ -65,6 +66,10 @@ class Erased:
 
 def plan(connection: Connection, person: Person) -> Plan:
     """Say what an erasure would do; it reads whole tables, to find mentions in other rows."""
+    return _plan(connection, person, search(connection, person))
+
+
+def _plan(connection: Connection, person: Person, mentions: Mentions) -> Plan:
     obstacles = []
     running = _cases(connection, person, "state = 'running'")
     if running:
@@ -74,13 +79,13 @@ def plan(connection: Connection, person: Person) -> Plan:
         obstacles.append(
             f"nobody knows yet what became of effects of the cases {_list(unsettled)}: try again when they are settled"
         )
-    named = rows.open_mentions(connection, person)
+    named = rows.open_mentions(connection, person, mentions)
     if named:
         obstacles.append(
             f"the open cases {_list(named)} are about something else and need the address: finish or discard them first"
         )
     return Plan(
-        rows.counts(connection, person, elsewhere=True),
+        rows.counts(connection, person, mentions),
         _cases(connection, person, f"state in {OPEN}"),
         obstacles,
         notes(connection, person),
@@ -91,21 +96,26 @@ def erase(connection: Connection, person: Person, *, actor: str, reason: str, mo
     """Take all personal values of a person away, and plan the same in the CRM; again, it changes nothing.
 
     Their open cases are closed as rejected, for nobody can be answered any more; what was not sent is withdrawn.
-    Deliver what is planned with `tell_systems`.
+    Deliver what is planned with `tell_systems`. Whole tables are read first, before anything is held or changed.
 
-    :param connection: a transaction; it is this erasure's until it ends.
+    :param connection: a transaction in `read committed`; it is this erasure's until it ends.
     :param actor: who confirmed it.
     :param reason: kept for good; names and addresses of the person in it are erased too.
     :raises Refused: while a run works on a case of theirs, an effect's outcome is unknown, or an open case about
-        something else needs their address.
+        something else needs their address; also when they got another address while the tables were read.
     """
     if not reason.strip():
         raise Refused("an erasure has a reason: say who asked for it, by which letter or ticket")
     sign(connection, actor=actor, run=run, step="erase")
+    person = renewed(connection, person)
+    mentions = search(connection, person)
+    looked_for = set(person.emails)
     directory.lock(connection)
     person = renewed(connection, person)
+    if set(person.emails) - looked_for:
+        raise Refused("another address of the person came in while the tables were looked through: try again")
     store.lock(connection, person.cases)
-    planned = plan(connection, person)
+    planned = _plan(connection, person, mentions)
     if planned.obstacles:
         raise Refused("; ".join(planned.obstacles))
     told = crm_effects(connection, person)
@@ -121,7 +131,7 @@ def erase(connection: Connection, person: Person, *, actor: str, reason: str, mo
             where id = any(:cases) and state in {OPEN}"""),
         {**person.values, "outcome": OUTCOME},
     ).rowcount
-    take_away(connection, person, told, mode=mode, elsewhere=True)
+    take_away(connection, person, told, mode=mode, mentions=mentions)
     return Erased(erasure, planned.counts, closed)
 
 
@@ -146,7 +156,9 @@ def begin(connection: Connection, person: Person, *, kind: str, reason: str, cou
     )
 
 
-def take_away(connection: Connection, person: Person, told: Iterable[Effect], *, mode: Mode, elsewhere: bool) -> None:
+def take_away(
+    connection: Connection, person: Person, told: Iterable[Effect], *, mode: Mode, mentions: Mentions
+) -> None:
     """Take all values away, withdraw what was not sent, and plan what systems are told. `begin` comes first."""
     connection.execute(
         text("""
@@ -154,7 +166,7 @@ def take_away(connection: Connection, person: Person, told: Iterable[Effect], *,
             where case_id = any(:cases) and state in ('pending', 'failed', 'dead')"""),
         {**person.values, "error": ledger.WITHDRAWN + OUTCOME},
     )
-    rows.erase(connection, person, elsewhere=elsewhere)
+    rows.erase(connection, person, mentions)
     connection.execute(
         text("""
             update possible_duplicates set state = 'kept apart', decided_by = author(), decided_at = now()

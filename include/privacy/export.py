@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from include.data.exports import export_folder
 from include.privacy import rows
 from include.privacy.inventory import inventory
+from include.privacy.mentions import search
 from include.privacy.person import Person
 
 KEPT = timedelta(days=30)
@@ -36,7 +37,7 @@ def export(connection: Connection, person: Person) -> dict[str, Any]:
                 **({"kept_because": holds[name].why} if holds[name].why else {}),
                 "rows": found,
             }
-            for name, found in rows.read(connection, person).items()
+            for name, found in rows.read(connection, person, search(connection, person)).items()
         },
         "outside_of_the_tables": dict(inventory().files),
     }

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
@@ -20,8 +21,10 @@ NOTHING = "$."
 """A pattern that matches nothing."""
 ANY_ADDRESS = r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+|\+\d{7,15}(?!\d)"
 """Any e-mail address, and any telephone number in E.164."""
-AFTER_ESCAPE = r"(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f]{2})"
-"""Where a word begins behind a line break as JSON writes it, or behind a byte as a form sends it."""
+AFTER_ESCAPE = r"(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2})"
+"""Where a word begins behind a line break or a `<` as JSON writes them, or behind a byte as a form sends it."""
+PLAIN = re.compile(r"[a-z0-9._-]+", re.IGNORECASE)
+"""What is written the same in a text, in JSON and in a form."""
 SHORTEST_NAME = 3  # characters; shorter ones are parts of too many words
 SHORTEST_NUMBER = 6  # characters of a telephone number as it was typed
 
@@ -60,7 +63,7 @@ class Person:
             "emails": list(self.emails),
             "pattern": self.pattern,
             "addresses": self.addresses,
-            "hints": [f"%{_escaped(email.partition('@')[0])}%" for email in self.emails],
+            "hints": [f"%{_escaped(_hint(email))}%" for email in self.emails],
             "any_address": ANY_ADDRESS,
         }
 
@@ -133,6 +136,11 @@ def renewed(connection: Connection, person: Person) -> Person:
 
 def _escaped(value: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", value)
+
+
+def _hint(address: str) -> str:
+    """A part of an address that stands wherever the address does, however that is spelled."""
+    return max(PLAIN.findall(address.rpartition("@")[0]), key=len, default="")
 
 
 def _contacts_of_keys(connection: Connection, keys: Iterable[str]) -> set[UUID]:
@@ -231,9 +239,14 @@ def _names(rows: Iterable[RowMapping]) -> list[str]:
 
 
 def _address(value: str) -> str:
-    """An address by itself, and not as a part of a longer one; also as a form sends it."""
-    local, _, domain = value.rpartition("@")
-    return rf"(?:(?<![\w.+-])|{AFTER_ESCAPE}){re.escape(local)}(?:@|%40){re.escape(domain)}(?![\w-]|\.\w)"
+    """An address by itself, and not as a part of a longer one; also as a form sends it, and as JSON may escape it."""
+    return rf"(?:(?<![\w.+-])|{AFTER_ESCAPE}){''.join(map(_spelled, value))}(?![\w-]|\.\w)"
+
+
+def _spelled(letter: str) -> str:
+    if PLAIN.match(letter):
+        return re.escape(letter)
+    return rf"(?:{re.escape(letter)}|{quote(letter, safe='')}|\\u{ord(letter):04x})"
 
 
 def _any_of(patterns: Iterable[str]) -> str:

@@ -96,9 +96,9 @@ def _personal_data(connection: Connection, workflow: str, values: dict[str, Any]
     if ids:
         person = everybody_of(connection, ids, _contacts_of_nothing_else(connection, ids))
         told = crm_effects(connection, person)
-        counts = rows.counts(connection, person, elsewhere=False)
+        counts = rows.counts(connection, person, {})
         begin(connection, person, kind="personal_data", reason=_why(workflow), counts=counts)
-        take_away(connection, person, told, mode=mode, elsewhere=False)
+        take_away(connection, person, told, mode=mode, mentions={})
     return len(ids)
 
 

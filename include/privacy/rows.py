@@ -5,13 +5,15 @@ It decides nothing, and writes nothing about what it does: that is erase.py's pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from include.privacy.inventory import Column, Table, inventory
-from include.privacy.person import NOTHING, Person
+from include.privacy.mentions import Mentions, Rows, names, naming
+from include.privacy.person import Person
 
 MARKER = "[erased]"
 BODY = '{"erased": true}'
@@ -35,10 +37,10 @@ class Count:
     values: int
 
 
-def counts(connection: Connection, person: Person, *, elsewhere: bool) -> list[Count]:
+def counts(connection: Connection, person: Person, mentions: Mentions) -> list[Count]:
     """Count what each table holds of a person, in the inventory's order; tables without anything are left out.
 
-    :param elsewhere: also look for mentions in rows about something else, which reads whole tables.
+    :param mentions: which rows to look at for mentions, of those about something else.
     """
     found = []
     for name, table in inventory().holds.items():
@@ -50,10 +52,11 @@ def counts(connection: Connection, person: Person, *, elsewhere: bool) -> list[C
                 text(f'select count(*), {total} from "{name}" where {table.rows}'), person.values
             ).one()
             rows, values = one[0], one[1]
-        if elsewhere and table.elsewhere and person.addresses != NOTHING:
-            each = [f"count(*) filter (where {_mentions(column)})" for column in table.elsewhere]
+        if name in mentions:
+            each = [f"count(*) filter (where {names(column)})" for column in table.elsewhere]
             one = connection.execute(
-                text(f'select count(*), {" + ".join(each)} from "{name}" where {_elsewhere(table)}'), person.values
+                text(f'select count(*), {" + ".join(each)} from "{name}" where {_elsewhere(table, mentions[name])}'),
+                _with(person, mentions[name]),
             ).one()
             rows, values = rows + one[0], values + one[1]
         if rows:
@@ -61,7 +64,7 @@ def counts(connection: Connection, person: Person, *, elsewhere: bool) -> list[C
     return found
 
 
-def read(connection: Connection, person: Person) -> dict[str, list[dict[str, Any]]]:
+def read(connection: Connection, person: Person, mentions: Mentions) -> dict[str, list[dict[str, Any]]]:
     """Return what each table holds of a person: rows about them whole, and in which others they are named."""
     found: dict[str, list[dict[str, Any]]] = {}
     for name, table in inventory().holds.items():
@@ -73,70 +76,75 @@ def read(connection: Connection, person: Person) -> dict[str, list[dict[str, Any
             rows += connection.execute(
                 text(f'select {whole or "to_jsonb(t)"} from "{name}" t where {table.rows}'), person.values
             ).scalars()
-        if table.elsewhere and person.addresses != NOTHING:
-            where = ", ".join(f"case when {_mentions(column)} then '{column}' end" for column in table.elsewhere)
+        if name in mentions:
+            where = ", ".join(f"case when {names(column)} then '{column}' end" for column in table.elsewhere)
+            named = f"regexp_replace({table.named_by}, :any_address, '[...]', 'gi')"
             rows += connection.execute(
                 text(f"""
-                    select jsonb_build_object('mentioned_in', {table.named_by},
+                    select jsonb_build_object('mentioned_in', {named},
                                               'found', array_remove(array[{where}], null))
-                    from "{name}" where {_elsewhere(table)}"""),
-                person.values,
+                    from "{name}" where {_elsewhere(table, mentions[name])}"""),
+                _with(person, mentions[name]),
             ).scalars()
         if rows:
             found[name] = rows
     return found
 
 
-def open_mentions(connection: Connection, person: Person) -> list[int]:
+def open_mentions(connection: Connection, person: Person, mentions: Mentions) -> list[int]:
     """Return the open cases that name a person and are about something else; nobody can take the address from them."""
-    looked = [
-        f"select {case} as case_id from {name} where {' or '.join(map(_mentions, columns))}"
-        for name, case, columns in (
-            ("deliveries join cases on cases.delivery_id = deliveries.id", "cases.id", ["body"]),
-            ("purchase_requests", "case_id", inventory().holds["purchase_requests"].elsewhere),
-            ("purchase_orders", "case_id", inventory().holds["purchase_orders"].elsewhere),
-            ("effects", "case_id", ["payload"]),
+    found: set[int] = set()
+    for name, case in (
+        ("deliveries", "(select cases.id from cases where delivery_id = deliveries.id)"),
+        ("purchase_requests", "case_id"),
+        ("purchase_orders", "case_id"),
+        ("effects", "case_id"),
+        ("cases", "id"),
+    ):
+        if name not in mentions:
+            continue
+        columns = ["payload"] if name == "effects" else inventory().holds[name].elsewhere
+        rows = connection.execute(
+            text(f"""
+                select id from cases where id in (
+                    select {case} from {name} where "{mentions[name].key}" = any(:named) and {naming(columns)}
+                ) and state not in ('finished', 'rejected') and not id = any(:cases)"""),
+            _with(person, mentions[name]),
         )
-    ]
-    found = connection.execute(
-        text(f"""
-            select distinct id from cases join ({" union all ".join(looked)}) named on named.case_id = cases.id
-            where state not in ('finished', 'rejected') and not id = any(:cases) order by id"""),
-        person.values,
-    )
-    return list(found.scalars())
+        found.update(rows.scalars())
+    return sorted(found)
 
 
-def erase(connection: Connection, person: Person, *, elsewhere: bool) -> None:
+def erase(connection: Connection, person: Person, mentions: Mentions) -> None:
     """Put markers and blanks in the place of a person's values; call it in the transaction of an erasure."""
     for name, table in inventory().holds.items():
         if table.rows and table.delete:
             connection.execute(text(f'delete from "{name}" where {table.rows}'), person.values)
         elif table.rows and (columns := _erased(table)):
             _update(
-                connection, person, name,
+                connection, person.values, name,
                 {column: _replaced(name, column, entry) for column, entry in columns},
                 f"({table.rows}) and ({' or '.join(_to_erase(name, column, entry) for column, entry in columns)})",
             )  # fmt: skip
-        if elsewhere and table.elsewhere and person.addresses != NOTHING:
+        if name in mentions:
             _update(
-                connection, person, name,
+                connection, _with(person, mentions[name]), name,
                 {column: _without_mentions(column, table.columns[column], ":addresses") for column in table.elsewhere},
-                _elsewhere(table),
+                _elsewhere(table, mentions[name]),
             )  # fmt: skip
 
 
 def erase_bodies(connection: Connection, person: Person) -> None:
     """Erase only the stored deliveries of the cases."""
     table = inventory().holds["deliveries"]
-    _update(connection, person, "deliveries", {"body": f"'{BODY}'"}, f"({table.rows}) and erased_at is null")
+    _update(connection, person.values, "deliveries", {"body": f"'{BODY}'"}, f"({table.rows}) and erased_at is null")
 
 
-def _update(connection: Connection, person: Person, name: str, values: dict[str, str], which: str) -> None:
+def _update(connection: Connection, bound: Mapping[str, Any], name: str, values: Mapping[str, str], which: str) -> None:
     assignments = ", ".join(f'"{column}" = {value}' for column, value in values.items())
     if values.get("body") == f"'{BODY}'":
         assignments += ", content_type = 'application/json', erased_at = now()"
-    connection.execute(text(f'update "{name}" set {assignments} where {which}'), person.values)
+    connection.execute(text(f'update "{name}" set {assignments} where {which}'), bound)
 
 
 def _erased(table: Table) -> list[tuple[str, Column]]:
@@ -178,20 +186,14 @@ def _to_erase(table: str, name: str, column: Column) -> str:
     return f"(not ({column.but_not}) and {condition})" if column.but_not else f"({condition})"
 
 
-def _text_of(column: str) -> str:
-    return "body_text(body)" if column == "body" else f'"{column}"::text'
+def _with(person: Person, named: Rows) -> dict[str, Any]:
+    return {**person.values, "named": named.ids}
 
 
-def _mentions(column: str) -> str:
-    # the expression is slow; most rows do not even hold the words, as bytes compare them
-    held = f'lower({_text_of(column)} collate "C") like any(:hints)'
-    return f"coalesce({held} and {_text_of(column)} ~* :addresses, false)"
-
-
-def _elsewhere(table: Table) -> str:
-    """The SQL for rows that are about something else, and name the person."""
-    named = " or ".join(_mentions(column) for column in table.elsewhere)
-    return f"({named}) and not coalesce({table.rows}, false)" if table.rows else f"({named})"
+def _elsewhere(table: Table, named: Rows) -> str:
+    """The SQL for those of the rows :named that are about something else, and name the person."""
+    about = f" and not coalesce({table.rows}, false)" if table.rows else ""
+    return f'"{named.key}" = any(:named) and {naming(table.elsewhere)}{about}'
 
 
 def _without_mentions(name: str, column: Column, pattern: str) -> str:

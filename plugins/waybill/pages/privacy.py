@@ -34,7 +34,7 @@ def show(case: int, visitor: Looking, said: str | None = None) -> HTMLResponse:
         person = _person(connection, case)
         return page(
             "person.html", visitor, tab="cases", said=said, case=case, person=person,
-            counts=rows.counts(connection, person, elsewhere=False), holds=inventory().holds,
+            counts=rows.counts(connection, person, {}), holds=inventory().holds,
             notes=notes(connection, person), history=_history(connection, person), longest=LONGEST_REASON,
         )  # fmt: skip
 

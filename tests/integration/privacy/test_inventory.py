@@ -11,6 +11,7 @@ from include.data.database import authored
 from include.privacy import rows as privacy
 from include.privacy.erase import begin
 from include.privacy.inventory import inventory
+from include.privacy.mentions import Rows, search, tables
 from include.privacy.person import everybody_of
 from tests.support.work import rows
 
@@ -48,8 +49,12 @@ def test_what_the_inventory_declares_is_there(engine: Engine) -> None:
 def test_all_of_its_sql_can_be_run(engine: Engine) -> None:
     with authored(engine, actor="user:olga") as connection:
         nobody = everybody_of(connection, [], [])
-        assert privacy.counts(connection, nobody, elsewhere=True) == []
-        assert privacy.read(connection, nobody) == {}
-        assert privacy.open_mentions(connection, nobody) == []
+        assert privacy.counts(connection, nobody, {}) == []
+        assert privacy.read(connection, nobody, {}) == {}
+        assert privacy.open_mentions(connection, nobody, {}) == []
         begin(connection, nobody, kind="request", reason="to try it", counts=[])
-        privacy.erase(connection, replace(nobody, addresses="of nobody", emails=("of@nobody",)), elsewhere=True)
+        somebody = replace(nobody, addresses="of@nobody", emails=("of@nobody",))
+        assert search(connection, somebody) == {}
+        every = {table.name: Rows(table.key, []) for table in tables(connection)}
+        assert list(every) == [name for name, table in inventory().holds.items() if table.elsewhere]
+        privacy.erase(connection, somebody, every)
