@@ -1,4 +1,4 @@
-"""`make bench`: measures intake, throughput and latency, matching, stock, pages, reports and watching.
+"""`make bench`: measures intake, throughput and latency, matching, stock, pages, reports, a person's data and watching.
 
 It prints tables; those of a run worth keeping go to RESULTS.md, with the machine that they were measured on.
 """
@@ -22,6 +22,7 @@ from benchmarks import (
     intake,
     matching_invoices,
     pages,
+    person_data,
     replenishment,
     reports,
     stock,
@@ -42,6 +43,7 @@ PARTS = (
     "stock_import",
     "reports",
     "pages",
+    "person_data",
     "watching",
 )
 
@@ -93,7 +95,7 @@ def main() -> None:
     if "stock_import" in parts:
         print("## A shop's year of invoices, from the file to the ERP\n", flush=True)
         print(stock_import.table(stock_import.run(50_000 if options.quick else stock_import.ROWS)), end="\n\n")
-    if {"reports", "pages"} & set(parts):
+    if {"reports", "pages", "person_data"} & set(parts):
         _over_a_year(parts, 50_000 if options.quick else company.CASES)
     if "watching" in parts:
         print("## Watching, when nothing happens\n", flush=True)
@@ -101,16 +103,19 @@ def main() -> None:
 
 
 def _over_a_year(parts: Sequence[str], cases: int) -> None:
-    """Measure reports and pages over the same year; the pages show the reports, so these are made in any case."""
+    """Measure reports, pages and a person's data over the same year; the pages show reports, the person goes last."""
     with company.a_year(cases) as engine:
-        made = reports.run(engine)
-        if "reports" in parts:
+        made = reports.run(engine) if {"reports", "pages"} & set(parts) else None
+        if made and "reports" in parts:
             print(
                 f"## A day's reports, of a year with {cases:,} cases\n\n{reports.table(made)}", end="\n\n", flush=True
             )
         if "pages" in parts:
             print(f"## Ops pages, with {cases:,} cases\n", flush=True)
             print(pages.table(pages.run(engine)), end="\n\n")
+        if "person_data" in parts:
+            print(f"## A person's data, with {cases:,} cases\n", flush=True)
+            print(person_data.table(person_data.run(engine, cases)), end="\n\n")
 
 
 if __name__ == "__main__":
