@@ -257,14 +257,13 @@ def test_what_was_met_is_told_by_week(engine: Engine) -> None:
 
 def test_a_level_that_was_missed_first_and_met_by_what_came_to_light_is_counted_once(engine: Engine) -> None:
     """Its transaction had not ended when somebody looked."""
-    start = now() - timedelta(minutes=20)
-    (case_id,) = cases_with(engine, lead(start, ends=False))
+    (case_id,) = cases_with(engine, lead(THEN, ends=False))
     keep_up(engine)
     counted = "select met, missed from service_level_weeks where step is null"
     assert rows(engine, counted) == [{"met": 0, "missed": 1}]
-    tell(engine, [(case_id, start + 2 * MINUTE, "finished", "log", "finished")])
+    tell(engine, [(case_id, THEN + 2 * MINUTE, "finished", "log", "finished")])
     keep_up(engine)
-    assert whole(engine, case_id)["met_at"] == start + 2 * MINUTE
+    assert whole(engine, case_id)["met_at"] == THEN + 2 * MINUTE
     assert rows(engine, counted) == [{"met": 1, "missed": 0}]
 
 
