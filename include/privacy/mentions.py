@@ -107,7 +107,7 @@ def tables(connection: Connection) -> list[Table]:
     rows = connection.execute(
         text("""
             select name, attname, pg_relation_size(i.indrelid) / cast(current_setting('block_size') as int) as pages,
-                   pg_table_size(i.indrelid) as size
+                   case when pg_relation_size(i.indrelid) > 0 then pg_table_size(i.indrelid) else 0 end as size
             from unnest(cast(:wanted as text[])) with ordinality as w (name, place)
             join pg_index i on i.indrelid = to_regclass(quote_ident(name)) and i.indisprimary
             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
