@@ -1,6 +1,7 @@
 """Keeps how Airflow's runs went, by hour and DAG: Airflow's own list is too long to be read whenever somebody looks.
 
-It asks Airflow every few minutes for the runs that have ended since, and counts each once.
+It asks Airflow every few minutes for the runs that have ended since, and counts each once. Their times are counted by
+size, four to each doubling, so that a median can be told to within 9 % however many runs there were.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ MOST_PAGES = 20
 SETTLED_AFTER = timedelta(seconds=30)
 """Time after which no run can appear any more that ended before."""
 KEPT = timedelta(days=90)
+SHORTEST = 0.001
+"""Seconds; what is shorter counts as this."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +120,25 @@ def _count(connection: Connection, ended: Iterable[Ended]) -> None:
     ]  # fmt: skip
     connection.execute(
         text("""
-            insert into airflow_runs as r (hour, dag_id, runs, failed, queued, queued_seconds, longest_queued, started,
-                                           took_seconds, longest_took)
-            select date_trunc('hour', at), dag_id, count(*), count(*) filter (where failed), count(queued),
-                   coalesce(sum(queued), 0), coalesce(max(queued), 0), count(took), coalesce(sum(took), 0),
-                   coalesce(max(took), 0)
-            from jsonb_to_recordset(:rows) as v(dag_id text, at timestamptz, failed boolean, queued float8, took float8)
-            group by 1, 2
-            on conflict (hour, dag_id) do update set
-                runs = r.runs + excluded.runs, failed = r.failed + excluded.failed,
-                queued = r.queued + excluded.queued, queued_seconds = r.queued_seconds + excluded.queued_seconds,
-                longest_queued = greatest(r.longest_queued, excluded.longest_queued),
-                started = r.started + excluded.started, took_seconds = r.took_seconds + excluded.took_seconds,
-                longest_took = greatest(r.longest_took, excluded.longest_took)"""),
-        {"rows": Jsonb(rows)},
+            with ended as materialized (
+                select date_trunc('hour', at) as hour, * from jsonb_to_recordset(:rows)
+                    as v(dag_id text, at timestamptz, failed boolean, queued float8, took float8)
+            ), counted as (
+                insert into airflow_runs as r (hour, dag_id, runs, failed, queued, longest_queued, started,
+                                               longest_took)
+                select hour, dag_id, count(*), count(*) filter (where failed), count(queued), coalesce(max(queued), 0),
+                       count(took), coalesce(max(took), 0)
+                from ended group by 1, 2
+                on conflict (hour, dag_id) do update set
+                    runs = r.runs + excluded.runs, failed = r.failed + excluded.failed,
+                    queued = r.queued + excluded.queued, started = r.started + excluded.started,
+                    longest_queued = greatest(r.longest_queued, excluded.longest_queued),
+                    longest_took = greatest(r.longest_took, excluded.longest_took)
+            )
+            insert into airflow_run_times as t (hour, dag_id, what, size, runs)
+            select hour, dag_id, what, floor(4 * log(2, greatest(seconds, :shortest)::numeric)), count(*)
+            from ended cross join lateral (values ('queued', queued), ('took', took)) as each (what, seconds)
+            where seconds is not null group by 1, 2, 3, 4
+            on conflict (hour, dag_id, what, size) do update set runs = t.runs + excluded.runs"""),
+        {"rows": Jsonb(rows), "shortest": SHORTEST},
     )

@@ -53,8 +53,8 @@ def _times(times: Sequence[health.RunTimes]) -> list[Markup]:
     """A plot of how long runs were queued, and one of how long they took."""
     plots = []
     for label, values in (
-        ("Queued, mean seconds", {each.since: each.queued for each in times}),
-        ("Took, mean seconds", {each.since: each.took for each in times}),
+        ("Queued, median seconds", {each.since: each.queued for each in times}),
+        ("Took, median seconds", {each.since: each.took for each in times}),
     ):
         some = {at.isoformat(): value for at, value in values.items() if value is not None}
         if some:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0035"
-down_revision = "0033"
+down_revision = "0034"
 
 UP = r"""
 -- whether each lot of an item has a last day, which must be named when the lot comes
