@@ -2,9 +2,9 @@
 
 CSV with a header line, NDJSON, a JSON array or a spreadsheet. `code`, `title`, `group` and `unit` are needed;
 `decimals`, `tracking` (none, lot or serial), `abc`, `hazard`, `temperature`, `volume` (cubic metres), `standard_cost`,
-`active` and `units` (`box=12;pallet=480`) may be there. A cell that is empty leaves what is known of the item; `none`
-takes a hazard or a temperature away. Rows that are not right are left out and named in the task's log; importing again
-changes nothing.
+`active`, `expires` (yes where each lot has a last day) and `units` (`box=12;pallet=480`) may be there. A cell that is
+empty leaves what is known of the item; `none` takes a hazard or a temperature away. Rows that are not right are left
+out and named in the task's log; importing again changes nothing.
 """
 
 from __future__ import annotations

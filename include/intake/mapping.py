@@ -80,7 +80,7 @@ RECORDS: dict[str, tuple[str, ...]] = {
 
 ITEMS: dict[str, tuple[str, ...]] = {
     "purchase_request": ("item", "description", "quantity", "unit", "unit_price", "tax_rate", "account"),
-    "goods_receipt": ("order_line", "item", "quantity", "condition", "note"),
+    "goods_receipt": ("order_line", "item", "quantity", "lot", "expires_on", "condition", "note"),
     "supplier_invoice": ("order_line", "item", "description", "quantity", "unit_price", "tax_rate"),
     "stock_request": (
         *("item", "description", "quantity", "unit", "lot", "expires_on", "unit_cost", "price", "country", "note"),

@@ -13,25 +13,25 @@ Json = dict[str, Any]
 Ends = Literal["posted", "approval", "on_the_way", "back_order", "parted", "set_aside"]
 
 ITEMS = """\
-code,title,group,unit,decimals,tracking,abc,hazard,temperature,volume,standard_cost,active,units
-BOLT-8,"Bolts M8, zinc plated",material,pcs,0,none,C,,,0.00002,0.12,yes,box=100;pallet=24000
-SCREW-5,Wood screws 5 x 60,material,pcs,0,none,C,,,0.00001,0.05,yes,box=200
-CABLE-3,Cable 3 x 1.5 mm²,material,m,1,none,B,,,0.0002,0.86,yes,reel=100
-LAMP-D1,Desk lamp Nordlicht,goods,pcs,0,none,A,,,0.012,38.50,yes,carton=6
-CHAIR-B,"Office chair, black",goods,pcs,0,none,A,,,0.4,189.00,yes,
-MUG-W,"Mug, white",goods,pcs,0,none,B,,,0.0008,2.10,yes,box=12;pallet=480
-SOLVENT-1,Cleaning solvent,material,l,2,none,B,flammable,,0.001,4.75,yes,canister=5
-GLUE-C,Two-component glue,material,pcs,0,lot,B,,,0.0004,11.90,yes,box=10
-TONER-K,"Toner, black",spares,pcs,0,none,B,,,0.004,64.00,yes,
-CHOC-70,"Chocolate 70 %, chilled",goods,pcs,0,lot,A,,cold,0.0003,1.40,yes,box=24
-VACC-T,Test kits,goods,pcs,0,lot,A,,cold,0.0005,12.30,yes,box=20
-DRILL-18,"Cordless drill, 18 V",spares,pcs,0,serial,A,,,0.01,142.00,yes,
-LADDER-3,"Ladder, 3 m",spares,pcs,0,none,C,,,0.2,96.00,yes,
-LAMP-D0,"Desk lamp, the old one",goods,pcs,0,none,C,,,0.012,29.00,no,carton=6
+code,title,group,unit,decimals,tracking,abc,hazard,temperature,volume,standard_cost,active,expires,units
+BOLT-8,"Bolts M8, zinc plated",material,pcs,0,none,C,,,0.00002,0.12,yes,,box=100;pallet=24000
+SCREW-5,Wood screws 5 x 60,material,pcs,0,none,C,,,0.00001,0.05,yes,,box=200
+CABLE-3,Cable 3 x 1.5 mm²,material,m,1,none,B,,,0.0002,0.86,yes,,reel=100
+LAMP-D1,Desk lamp Nordlicht,goods,pcs,0,none,A,,,0.012,38.50,yes,,carton=6
+CHAIR-B,"Office chair, black",goods,pcs,0,none,A,,,0.4,189.00,yes,,
+MUG-W,"Mug, white",goods,pcs,0,none,B,,,0.0008,2.10,yes,,box=12;pallet=480
+SOLVENT-1,Cleaning solvent,material,l,2,none,B,flammable,,0.001,4.75,yes,,canister=5
+GLUE-C,Two-component glue,material,pcs,0,lot,B,,,0.0004,11.90,yes,yes,box=10
+TONER-K,"Toner, black",spares,pcs,0,none,B,,,0.004,64.00,yes,,
+CHOC-70,"Chocolate 70 %, chilled",goods,pcs,0,lot,A,,cold,0.0003,1.40,yes,yes,box=24
+VACC-T,Test kits,goods,pcs,0,lot,A,,cold,0.0005,12.30,yes,yes,box=20
+DRILL-18,"Cordless drill, 18 V",spares,pcs,0,serial,A,,,0.01,142.00,yes,,
+LADDER-3,"Ladder, 3 m",spares,pcs,0,none,C,,,0.2,96.00,yes,,
+LAMP-D0,"Desk lamp, the old one",goods,pcs,0,none,C,,,0.012,29.00,no,,carton=6
 """
 """Master data as `stock_items` takes it."""
 
-FAULTY_ITEM = 'MUG-R,"Mug, red",goods,pcs,0,none,B,,,0.0008,two euros,yes,box=12\n'
+FAULTY_ITEM = 'MUG-R,"Mug, red",goods,pcs,0,none,B,,,0.0008,two euros,yes,,box=12\n'
 """A further row of `ITEMS` that has a cost which is no number."""
 
 RULES = """\

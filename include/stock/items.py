@@ -48,6 +48,7 @@ class Item:
     :param temperature: what it must be kept at.
     :param volume: cubic metres of one base unit.
     :param standard_cost: of one base unit, in the company's currency, until it has a cost of its own.
+    :param expires: whether each of its lots has a last day, which must be named when the lot comes.
     :param learned_from: the source that first named it, where nobody entered it.
     :param units: its own units; one of each is so many base units.
     """
@@ -64,6 +65,7 @@ class Item:
     volume: Decimal = Decimal(0)
     standard_cost: Decimal | None = None
     active: bool = True
+    expires: bool = False
     learned_from: str | None = None
     units: Mapping[str, Fraction] = field(default_factory=dict)
 
@@ -108,6 +110,7 @@ def load_items(connection: Connection, codes: Collection[str]) -> dict[str, Item
             volume=row.volume,
             standard_cost=row.standard_cost,
             active=row.active,
+            expires=row.expires,
             learned_from=row.learned_from,
             units={unit: Fraction(*parts) for unit, parts in (row.units or {}).items()},
         )
@@ -174,6 +177,7 @@ def _row(item: Item) -> dict[str, object]:
         "volume": str(item.volume),
         "standard_cost": None if item.standard_cost is None else str(item.standard_cost),
         "active": item.active,
+        "expires": item.expires,
         "learned_from": item.learned_from,
         "units": [
             {"unit": unit, "numerator": factor.numerator, "denominator": factor.denominator}
@@ -195,12 +199,13 @@ _UPSERT_LOTS = text("""
     where l.expires_on is null and excluded.expires_on is not null""")
 
 _COLUMNS = (
-    "code, title, item_group, base_unit, decimals, tracking, abc, hazard, temperature, volume, standard_cost, active"
+    "code, title, item_group, base_unit, decimals, tracking, abc, hazard, temperature, volume, standard_cost, active,"
+    " expires"
 )
 _SENT = """jsonb_to_recordset(:rows) as v(
     code text, title text, item_group text, base_unit text, decimals smallint, tracking text, abc char(1), hazard text,
-    temperature text, volume numeric(18, 6), standard_cost numeric(18, 6), active boolean, learned_from text,
-    units jsonb)"""
+    temperature text, volume numeric(18, 6), standard_cost numeric(18, 6), active boolean, expires boolean,
+    learned_from text, units jsonb)"""
 
 _LEARN = text(f"""
     insert into stock_items ({_COLUMNS}, learned_from) select {_COLUMNS}, learned_from from {_SENT} order by code
@@ -212,12 +217,12 @@ _UPSERT = text(f"""
     set title = excluded.title, item_group = excluded.item_group, base_unit = excluded.base_unit,
         decimals = excluded.decimals, tracking = excluded.tracking, abc = excluded.abc, hazard = excluded.hazard,
         temperature = excluded.temperature, volume = excluded.volume, standard_cost = excluded.standard_cost,
-        active = excluded.active, learned_from = excluded.learned_from, updated_at = now()
+        active = excluded.active, expires = excluded.expires, learned_from = excluded.learned_from, updated_at = now()
     where (i.title, i.item_group, i.base_unit, i.decimals, i.tracking, i.abc, i.hazard, i.temperature, i.volume,
-           i.standard_cost, i.active, i.learned_from)
+           i.standard_cost, i.active, i.expires, i.learned_from)
           is distinct from (excluded.title, excluded.item_group, excluded.base_unit, excluded.decimals,
                             excluded.tracking, excluded.abc, excluded.hazard, excluded.temperature, excluded.volume,
-                            excluded.standard_cost, excluded.active, excluded.learned_from)
+                            excluded.standard_cost, excluded.active, excluded.expires, excluded.learned_from)
     returning i.code""")
 
 _UNITS = text(f"""

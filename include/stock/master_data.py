@@ -103,6 +103,7 @@ class Row(BaseModel):
     volume: Amount = Decimal(0)
     standard_cost: Amount | None = None
     active: Annotated[bool, BeforeValidator(_yes_or_no)] = True
+    expires: Annotated[bool, BeforeValidator(_yes_or_no)] = False
     units: Annotated[dict[str, Fraction], BeforeValidator(_units)] = Field(default_factory=dict)
 
     @field_validator("code", "title")
@@ -190,7 +191,9 @@ def import_items(connection: Connection, rows: Rows) -> MasterData:
     items = []
     for code, (line, row) in read.items():
         item = row.over(known.get(code))
-        if code in moved and _shape(item) != _shape(known[code]):
+        if item.expires and item.tracking == "none":
+            result.refuse(line, "expires: only lots and serial numbers have a last day; write one as tracking")
+        elif code in moved and _shape(item) != _shape(known[code]):
             unit, decimals, tracking = _shape(known[code])
             result.refuse(
                 line,

@@ -62,6 +62,7 @@ ITEMS = (
     Item("SOLVENT", "Solvent", "material", "l", decimals=3, hazard="flammable", standard_cost=Decimal("9")),
     Item("VACCINE", "Vaccine", "goods", "pcs", temperature="cold", volume=Decimal("0.5"), standard_cost=Decimal("80")),
     Item("OLD-1", "Gone", "goods", "pcs", active=False, standard_cost=Decimal("1")),
+    Item("CREAM", "Cream", "material", "l", decimals=3, tracking="lot", expires=True, standard_cost=Decimal("4")),
     Item("MYSTERY", "Nobody knows the price", "goods", "pcs"),
 )
 """One of each sort."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import Literal
 
@@ -16,11 +17,29 @@ from include.data.normalise.text import fold
 ZERO = Decimal(0)
 
 
+@dataclass(frozen=True)
+class Stocked:
+    """What the stock must be told of an item of which it tells lots or single pieces apart.
+
+    :param single: every piece has a number of its own; otherwise each lot has one.
+    :param expires: each lot has a last day.
+    :param days: last days of the lots that are known.
+    :param pieces: how many pieces one unit of the order is; None where that cannot be said.
+    """
+
+    code: str
+    single: bool
+    expires: bool
+    days: Mapping[str, date]
+    pieces: Decimal | None
+
+
 @dataclass
 class OrderLine:
     """A line of an order, with what was counted on it so far.
 
     :param most: the largest quantity that may be there, tolerance included.
+    :param stocked: what the stock must be told of its item; None where it asks for nothing.
     """
 
     line: int
@@ -29,6 +48,7 @@ class OrderLine:
     most: Decimal
     received: Decimal = ZERO
     returned: Decimal = ZERO
+    stocked: Stocked | None = None
 
     @property
     def there(self) -> Decimal:
@@ -45,6 +65,8 @@ class ReceiptLine:
     item: str | None
     quantity: Decimal
     damaged: bool = False
+    lot: str | None = None
+    expires_on: date | None = None
 
 
 @dataclass
@@ -67,12 +89,15 @@ def admit(
     """Admit a receipt as a whole or not at all; what is admitted is counted on `order`."""
     admission = Admission()
     moved: dict[int, Decimal] = {}
+    numbers: set[tuple[str, str]] = set()
     for line in lines:
         target = _target(kind, line, order, moved)
         if isinstance(target, Reason):
             admission.reasons.append(target)
             continue
         damaged = line.damaged and kind == "delivery"
+        if target.stocked and not damaged and (reason := _lot_fault(kind, line, target.stocked, numbers)):
+            admission.reasons.append(reason)
         counts = ZERO if damaged else line.quantity
         admission.damaged += line.quantity if damaged else ZERO
         admission.lines[line.line] = target.line, counts
@@ -105,6 +130,38 @@ def _target(
         if before <= room:
             return candidate
     return alike[-1] if alike else _wrong(line)
+
+
+def _lot_fault(kind: str, line: ReceiptLine, item: Stocked, numbers: set[tuple[str, str]]) -> Reason | None:
+    """Say what the stock would miss of a line, or refuse of it; None when it can take it.
+
+    :param numbers: the serial numbers of the receipt's lines so far; this one is added.
+    """
+    lot, day = line.lot, line.expires_on
+    if lot is None and item.single:
+        told = f"every piece of {item.code} has a serial number, and none is named. Write one line for each piece, with"
+        return _lot_reason(line, "line.lot", f"{told} its number as lot")
+    if lot is None:
+        told = f"{item.code} is told apart by lots, and none is named. Write as lot what is on the goods; where several"
+        return _lot_reason(line, "line.lot", f"{told} came, a line for each")
+    if item.single:
+        again = (item.code, lot) in numbers
+        numbers.add((item.code, lot))
+        if again or (item.pieces is not None and line.quantity * item.pieces != 1):
+            told = f"a serial number of {item.code} is of one piece. Write one line for each piece"
+            return _lot_reason(line, "line.lot", f"{told}, with its own number as lot")
+    known = item.days.get(lot)
+    if kind == "delivery" and item.expires and day is None and known is None:
+        told = f"each lot of {item.code} has a last day, and that of {lot} is not known"
+        return _lot_reason(line, "line.expires_on", f"{told}. Write it as expires_on, such as 2026-12-31")
+    if kind == "delivery" and day is not None and known is not None and day != known:
+        told = f"the lot {lot} of {item.code} was told to expire on {known}, and not on {day}"
+        return _lot_reason(line, "line.expires_on", f"{told}. Correct the lot or the day")
+    return None
+
+
+def _lot_reason(line: ReceiptLine, code: str, told: str) -> Reason:
+    return Reason(code, f"Line {line.line}: {told}.", "lines")
 
 
 def _wrong(line: ReceiptLine) -> Reason:

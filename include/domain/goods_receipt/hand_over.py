@@ -1,17 +1,19 @@
 """The step `hand_over`: what was accepted of goods that the company stocks goes on to the stock, or leaves it again.
 
-Knows nothing of the stock's tables: it hands a document over, as the contract declares. Which categories are stocked,
-and where, is purchasing's to say.
+Moves no stock: it hands a document over, as the contract declares. Which categories are stocked, and where, is
+purchasing's to say; which items have lots, the stock's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Connection, text
 
 from include.cases.model import Work
+from include.domain.goods_receipt.stocked import has_lots, items_of
 from include.domain.purchasing import purchasing
 from include.intake.handoffs import Handoff, hand_over
 
@@ -20,15 +22,14 @@ COST = Decimal("0.000001")
 
 _ACCEPTED = """
     select r.case_id, r.kind, r.number, r.order_number, r.received_on, o.category,
-           array_agg(l.order_line order by l.order_line) as lines,
-           array_agg(ol.item order by l.order_line) as items,
-           array_agg(ol.description order by l.order_line) as descriptions,
-           array_agg(ol.unit order by l.order_line) as units,
-           array_agg(ol.unit_price * o.rate order by l.order_line) as costs,
-           array_agg(l.accepted order by l.order_line) as quantities
+           json_agg(json_build_object(
+               'line', l.order_line, 'item', ol.item, 'description', ol.description, 'unit', ol.unit, 'lot', l.lot,
+               'expires_on', l.expires_on, 'cost', (ol.unit_price * o.rate)::text, 'quantity', l.accepted::text)
+               order by l.order_line, l.lot) as lines
     from goods_receipts r join purchase_orders o on o.case_id = r.order_id
-    join (select case_id, order_line, sum(accepted) as accepted from goods_receipt_lines
-          where case_id = any(:ids) and accepted > 0 group by case_id, order_line) l on l.case_id = r.case_id
+    join (select case_id, order_line, lot, max(expires_on) as expires_on, sum(accepted) as accepted
+          from goods_receipt_lines where case_id = any(:ids) and accepted > 0
+          group by case_id, order_line, lot) l on l.case_id = r.case_id
     join purchase_order_lines ol on ol.order_id = r.order_id and ol.line = l.order_line
     where r.recorded_at is not null and o.category = any(:stocked) and trim(ol.item) <> ''
     group by r.case_id, o.category order by r.case_id"""
@@ -53,7 +54,9 @@ def hand_over_receipts(work: Work) -> None:
 def _handoffs(connection: Connection, case_ids: Sequence[int]) -> list[Handoff]:
     places = {name: category.stock for name, category in purchasing().categories.items() if category.stock}
     handoffs = []
-    for row in connection.execute(text(_ACCEPTED), {"ids": list(case_ids), "stocked": list(places)}):
+    rows = connection.execute(text(_ACCEPTED), {"ids": list(case_ids), "stocked": list(places)}).all()
+    items = items_of(connection, ((row.category, line["item"]) for row in rows for line in row.lines))
+    for row in rows:
         note = f"delivery note {row.number}" if row.number else f"order {row.order_number}"
         arrives = row.kind == "delivery"
         document = {
@@ -64,17 +67,20 @@ def _handoffs(connection: Connection, case_ids: Sequence[int]) -> list[Handoff]:
             "occurred_at": row.received_on.isoformat(),
             "lines": [
                 {
-                    "item": item.strip(),
-                    "description": description,
-                    "quantity": f"{quantity.normalize():f}",
-                    "unit": unit,
-                    "unit_cost": f"{cost.quantize(COST).normalize():f}" if arrives else None,
-                    "note": f"line {line} of {row.order_number}, {note}",
+                    "item": line["item"].strip(),
+                    "description": line["description"],
+                    "quantity": f"{Decimal(line['quantity']).normalize():f}",
+                    "unit": line["unit"],
+                    **(_lot(line) if has_lots(items.get((row.category, line["item"]))) else {}),
+                    "unit_cost": f"{Decimal(line['cost']).quantize(COST).normalize():f}" if arrives else None,
+                    "note": f"line {line['line']} of {row.order_number}, {note}",
                 }
-                for line, item, description, unit, cost, quantity in zip(
-                    row.lines, row.items, row.descriptions, row.units, row.costs, row.quantities, strict=True
-                )
+                for line in row.lines
             ],
         }
         handoffs.append(Handoff(str(row.case_id), document, row.case_id))
     return handoffs
+
+
+def _lot(line: Mapping[str, Any]) -> dict[str, str | None]:
+    return {"lot": line["lot"], "expires_on": line["expires_on"]}

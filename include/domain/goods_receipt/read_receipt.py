@@ -6,7 +6,7 @@ It judges only whether a receipt can be read; whether it fits its order is for t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -29,7 +29,7 @@ CONDITIONS = {
 }  # fmt: skip
 MOST = Decimal(10) ** 12
 """No quantity is as large; whatever says so was misread."""
-LINE_COLUMNS = ("case_id", "line", "order_line", "item", "quantity", "condition", "note")
+LINE_COLUMNS = ("case_id", "line", "order_line", "item", "quantity", "lot", "expires_on", "condition", "note")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class _Line:
     order_line: int | None
     item: str | None
     quantity: Decimal
+    lot: str | None
+    expires_on: date | None
     condition: str
     note: str | None
 
@@ -128,9 +130,23 @@ def _lines(sent: Any, reasons: list[Reason]) -> list[_Line]:
         if order_line is None and given(line.get("order_line")) is not None:
             message = f"Line {number}: the line of the order must be a whole number."
             reasons.append(Reason("line.order_line", message, "lines"))
+        expires_on = moment(line.get("expires_on"))
+        if expires_on is None and given(line.get("expires_on")) is not None:
+            message = f"Line {number}: the day of expiry cannot be read. Write it as 2026-12-31."
+            reasons.append(Reason("line.expires_on", message, "lines"))
         if quantity is not None and condition is not None:
-            item, note = given(line.get("item")), given(line.get("note"))
-            lines.append(_Line(order_line, item and item[:200], quantity, condition, note and note[:1000]))
+            item, lot, note = (given(line.get(name)) for name in ("item", "lot", "note"))
+            lines.append(
+                _Line(
+                    order_line,
+                    item and item[:200],
+                    quantity,
+                    lot and lot[:100],
+                    expires_on and expires_on.date(),
+                    condition,
+                    note and note[:1000],
+                )
+            )
     return lines
 
 
@@ -165,7 +181,7 @@ def _write(connection: Connection, receipts: Sequence[_Receipt]) -> None:
         "goods_receipt_lines",
         LINE_COLUMNS,
         (
-            (receipt.case_id, number, line.order_line, line.item, line.quantity, line.condition, line.note)
+            (receipt.case_id, number, *astuple(line))
             for receipt in receipts
             if not receipt.reasons
             for number, line in enumerate(receipt.lines, 1)

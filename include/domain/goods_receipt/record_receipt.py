@@ -16,13 +16,15 @@ from sqlalchemy import Connection, text
 from include.cases import store
 from include.cases.model import Reason, StepResult, Work
 from include.domain.goods_receipt.admission import Admission, OrderLine, ReceiptLine, admit
+from include.domain.goods_receipt.stocked import days_of, items_of, wanted_of
 
 DAMAGED = "goods damaged"
 COUNTED = "goods counted"
 """Events: on the receipt's case, and on the case of its purchase."""
 
 _RECEIPTS = """
-    select r.case_id, r.order_id, r.kind, r.number_key, l.line, l.order_line, l.item, l.quantity, l.condition
+    select r.case_id, r.order_id, r.kind, r.number_key, l.line, l.order_line, l.item, l.quantity, l.condition,
+           l.lot, l.expires_on
     from goods_receipts r join goods_receipt_lines l using (case_id)
     where r.case_id = any(:ids) and r.recorded_at is null order by r.case_id, l.line"""
 
@@ -111,7 +113,9 @@ def _receipts(connection: Connection, case_ids: Sequence[int]) -> list[_Receipt]
     for row in connection.execute(text(_RECEIPTS), {"ids": list(case_ids)}):
         receipt = found.setdefault(row.case_id, _Receipt(row.case_id, row.order_id, row.kind, row.number_key))
         damaged = row.condition == "damaged"
-        receipt.lines.append(ReceiptLine(row.line, row.order_line, row.item, row.quantity, damaged))
+        receipt.lines.append(
+            ReceiptLine(row.line, row.order_line, row.item, row.quantity, damaged, row.lot, row.expires_on)
+        )
     return list(found.values())
 
 
@@ -119,13 +123,19 @@ def _order_lines(
     connection: Connection, receipts: Iterable[_Receipt], *, lock: bool = False
 ) -> dict[int, dict[int, OrderLine]]:
     orders: dict[int, dict[int, OrderLine]] = {}
-    for row in connection.execute(
+    rows = connection.execute(
         text(f"""
-            select order_id, line, item, quantity, most, received, returned from purchase_order_lines
-            where order_id = any(:orders) order by order_id, line {"for update" if lock else ""}"""),
+            select l.order_id, l.line, l.item, l.unit, l.quantity, l.most, l.received, l.returned, o.category
+            from purchase_order_lines l join purchase_orders o on o.case_id = l.order_id
+            where l.order_id = any(:orders) order by l.order_id, l.line {"for update of l" if lock else ""}"""),
         {"orders": sorted({receipt.order for receipt in receipts})},
-    ):
-        line = OrderLine(row.line, row.item, row.quantity, row.most, row.received, row.returned)
+    ).all()
+    items = items_of(connection, ((row.category, row.item) for row in rows))
+    days = days_of(connection, items.values())
+    for row in rows:
+        item = items.get((row.category, row.item))
+        stocked = wanted_of(item, row.unit, days) if item else None
+        line = OrderLine(row.line, row.item, row.quantity, row.most, row.received, row.returned, stocked)
         orders.setdefault(row.order_id, {})[row.line] = line
     return orders
 

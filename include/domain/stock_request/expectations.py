@@ -110,6 +110,12 @@ LINE_RULES = (
         "l.expires_on <> o.expires_on",
     ),
     LineRule(
+        "lot.undated",
+        "{lines}: each lot of the item has a last day, and this one's is not known. Write it as expires_on.",
+        "i.expires and l.lot <> '' and l.kind in ('receipt', 'return') and l.expires_on is null"
+        " and o.expires_on is null and l.reason is distinct from 'lot.expires_on'",
+    ),
+    LineRule(
         "line.counted_twice",
         "{lines}: the same place is counted twice. Write one line with all of it.",
         "l.counted is not null and l.same > 1",

@@ -101,6 +101,14 @@ def test_a_code_that_stands_twice_and_a_column_that_is_none_are_told(engine: Eng
     assert "there is no column 'colour'" in wrong.told[0]
 
 
+def test_only_what_has_lots_can_expire(engine: Engine) -> None:
+    text = "code,title,group,unit,tracking,expires\nA,A,goods,pcs,lot,yes\nB,B,goods,pcs,none,yes\n"
+    assert enter(engine, text).told == [
+        "line 3: expires: only lots and serial numbers have a last day; write one as tracking"
+    ]
+    assert item(engine, "A").expires
+
+
 def test_an_item_that_moved_stays_what_it_is_and_the_rest_of_the_file_is_written(engine: Engine) -> None:
     enter(engine, "code,title,group,unit\nA,A,goods,pcs\nB,B,goods,pcs\n")
     with authored(engine, actor="system:test") as connection:

@@ -16,7 +16,7 @@ from tests.support.work import assert_balanced, change, rows
 @pytest.fixture
 def desk(engine: Engine) -> Engine:
     prepare(engine)
-    stock(engine, "FLOUR", 10, lot="L1", expires_on="2026-12-31")
+    stock(engine, "FLOUR", 10, lot="L1", expires_on="2096-12-31")
     stock(engine, "FLOUR", 10, lot="L0", expires_on="2026-02-01")
     stock(engine, "SAW", 1, lot="S-1")
     return engine
@@ -86,7 +86,7 @@ FAULTY_LINES: list[tuple[dict[str, Any], str]] = [
     ({"item": "BOLT-8", "quantity": 1, "lot": "X"}, "lot.unwanted"),
     ({"item": "FLOUR", "quantity": 1, "lot": "L9"}, "lot.unknown"),
     ({"item": "FLOUR", "quantity": 1, "lot": "L0"}, "lot.expired"),
-    ({"item": "FLOUR", "quantity": 1, "lot": "L1", "expires_on": "2027-01-01"}, "lot.expires_on"),
+    ({"item": "FLOUR", "quantity": 1, "lot": "L1", "expires_on": "2097-01-01"}, "lot.expires_on"),
     ({"item": "SAW", "quantity": 1}, "lot.serial"),
     ({"item": "SAW", "quantity": 2, "lot": "S-1"}, "lot.quantity"),
     ({"item": "BOLT-8", "quantity": 1, "occurred_at": "yesterday"}, "occurred_at.unreadable"),
@@ -141,10 +141,21 @@ def test_a_faulty_request_is_set_aside(desk: Engine) -> None:
 def test_lots_are_chosen_later_for_what_is_taken_and_named_for_what_comes(desk: Engine) -> None:
     takes = read(desk, "issue", {"item": "FLOUR", "quantity": 1})
     comes = read(desk, "receipt", {"item": "FLOUR", "quantity": 1})
-    new = read(desk, "receipt", {"item": "FLOUR", "quantity": 1, "lot": "L7", "expires_on": "2027-05-01"})
+    new = read(desk, "receipt", {"item": "FLOUR", "quantity": 1, "lot": "L7", "expires_on": "2097-05-01"})
     waste = read(desk, "write_off", {"item": "FLOUR", "quantity": 1, "lot": "L0"})
     assert state(desk, takes)[0] == state(desk, new)[0] == state(desk, waste)[0] == "running"
     assert reasons(desk, comes) == ["lot.missing"]
+
+
+def test_a_lot_of_what_expires_comes_with_its_last_day_once(desk: Engine) -> None:
+    undated, dated = (
+        {"item": "CREAM", "quantity": 1, "lot": "C1"} | more for more in ({}, {"expires_on": "2097-05-01"})
+    )
+    assert reasons(desk, read(desk, "receipt", undated)) == ["lot.undated"]
+    assert reasons(desk, read(desk, "receipt", {**undated, "expires_on": "soon"})) == ["lot.expires_on"]
+    assert reasons(desk, read(desk, "receipt", dated)) == []
+    stock(desk, "CREAM", 1, lot="C1", expires_on="2097-05-01")
+    assert reasons(desk, read(desk, "receipt", undated)) == []
 
 
 def test_the_same_serial_number_is_one_piece(desk: Engine) -> None:
