@@ -3,7 +3,8 @@
 For the keeper of the place: trigger it in Airflow with the number of the case, what you saw, and which side is wrong.
 *waybill* asks for an adjustment of the stock, which goes through its approval; *erp* books the difference in the ERP;
 *accept* puts nothing right, and the difference is not shown again as long as it is as much. Both sides are compared
-once more before anything is booked: when the difference is another one by then, you are asked again.
+once more before anything is booked: when the difference is another one by then, you are asked again. Nobody else but
+whoever stands in for the keeper can decide; about places of several keepers, also somebody who is above all of them.
 """
 
 from __future__ import annotations

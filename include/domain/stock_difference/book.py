@@ -161,13 +161,13 @@ def _adjustments(row: Row[Any], lines: Sequence[Line]) -> list[Handoff]:
     for line in lines:
         by_location.setdefault(line.location, []).append(line)
     account = (row.decided_by or "").removeprefix("user:")
-    known = people().by_id
+    person = people().by_airflow(None, account)
     return [
         Handoff(
             f"{row.case_id}/{row.decisions}/{location}",
             {
                 "kind": "adjustment",
-                "requester": account if account in known else keeper(some),
+                "requester": person.id if person else keeper(some),
                 "entered_by": account,
                 "from": location,
                 "reason": f"The ERP is right: {row.reason}",

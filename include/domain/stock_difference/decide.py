@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from sqlalchemy import Connection, text
 
+from include.approvals.delegations import stood_in_for
+from include.approvals.people import people
 from include.cases import store
 from include.cases.model import StepResult, Work
 from include.contracts.registry import contract
@@ -55,16 +58,40 @@ def decide(work: Work) -> StepResult:
 
 def keeper(lines: Sequence[Line]) -> str:
     """Return who answers for the places of a case; the step's owner, when these are several people."""
+    keepers = _keepers(lines)
+    return keepers.pop() if len(keepers) == 1 else contract(WORKFLOW).step("decide").owner.id
+
+
+def _keepers(lines: Sequence[Line]) -> set[str]:
     places = warehouse().locations
-    people = {places[line.location].keeper for line in lines if line.location in places}
-    one = people.pop() if len(people) == 1 else None
-    return one or contract(WORKFLOW).step("decide").owner.id
+    return {keeper for line in lines if line.location in places and (keeper := places[line.location].keeper)}
+
+
+def _check_keeper(connection: Connection, case_id: int, lines: Sequence[Line], account: str) -> None:
+    """Make sure that somebody keeps all places of a case, or stands in for whoever does.
+
+    Places of several keepers nobody may keep alone: there also those settle it who are above all of them.
+    """
+    known = people()
+    person = known.by_airflow(None, account)
+    if person is None or not person.decides:
+        raise SettleRefused(f"the account {account!r} is no one person's, and settles no difference: use your own")
+    keepers = _keepers(lines)
+    theirs = {person.id, *stood_in_for(connection, person.id, datetime.now(UTC))}
+    if len(keepers) > 1:
+        theirs |= {one for one in keepers if person in known.chain(one)}
+    if others := sorted(keepers - theirs):
+        names = ", ".join(known.name(one) for one in others)
+        raise SettleRefused(
+            f"the difference {case_id} is at places that {names} keeps: have them decide, or whoever stands in for them"
+        )
 
 
 def settle(connection: Connection, *, case_id: int, decision: str, seen: str, reason: str, actor: str) -> Settled:
     """Take a person's decision, bound to the difference that they saw; call it in an authored transaction.
 
     :param seen: what the ERP has more, as a number; of a case about several differences, how many these are.
+    :param actor: `user:` and the account of somebody who keeps the places.
     :raises SettleRefused: with what to do.
     """
     if decision not in DECISIONS:
@@ -85,6 +112,7 @@ def settle(connection: Connection, *, case_id: int, decision: str, seen: str, re
             f"the difference {case_id} does not wait for a decision: it is {standing.state} at {standing.stage}"
         )
     lines = load_lines(connection, [case_id])[case_id]
+    _check_keeper(connection, case_id, lines, actor.removeprefix("user:"))
     if _number(seen) != (now := _seen(lines)):
         raise SettleRefused(f"you decided about {seen}, and it is {now:f} now: look at the case again, then decide")
     connection.execute(

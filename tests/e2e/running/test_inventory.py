@@ -157,9 +157,9 @@ def test_a_difference_from_the_erp_is_one_case_that_its_keeper_settles(storing: 
     open_ones = "select id, owner, state from cases where workflow = 'stock_difference' and closed_at is null"
     (case,) = waybill.rows(open_ones)
     assert (case["owner"], case["state"]) == ("lena.hoffmann", "waiting")
-    settled = waybill.trigger(
-        "stock_difference_settle", case_id=case["id"], seen="-1", decision="erp", reason="the ERP missed a receipt"
-    )
+    decision = {"case_id": case["id"], "seen": "-1", "decision": "erp", "reason": "the ERP missed a receipt"}
+    waybill.pause("stock_difference_settle", False)
+    settled = storing.trigger("lena.hoffmann", "stock_difference_settle", **decision)
     waybill.finish("stock_difference_settle", settled)
     storing.ends(case["id"])
     waybill.finish("stock_reconcile", waybill.trigger("stock_reconcile"), seconds=180)

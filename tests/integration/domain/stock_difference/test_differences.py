@@ -6,7 +6,7 @@ import csv
 import itertools
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, text
 
+from include.approvals.delegations import delegate
+from include.approvals.people import people
 from include.cases import store
 from include.cases.model import Step
 from include.cases.steps import Position, run_step
@@ -39,6 +41,8 @@ RULES: dict[str, Step] = {
 }  # fmt: skip
 EFFECTS = {"look": plan_look, "book": plan_book}
 KINDS = {"MAIN": "internal", "COLD": "internal", "SUPPLIER": "supplier"}
+LENA, OLAF, SARA = "user:lena.hoffmann", "user:olaf.winter", "user:sara.neumann"
+"""Keepers of MAIN and of SHOP, and who is above both."""
 _numbers = itertools.count(1)
 
 
@@ -117,7 +121,9 @@ def cases(engine: Engine) -> list[dict[str, Any]]:
 
 
 def said(engine: Engine, case_id: int, decision: str, seen: str, **more: str) -> None:
-    actor, reason = more.get("actor", "user:x"), more.get("reason", "counted")
+    (case,) = (one for one in cases(engine) if one["id"] == case_id)
+    its_keeper = "sara.neumann" if case["owner"] == "warehouse" else case["owner"]
+    actor, reason = more.get("actor", f"user:{its_keeper}"), more.get("reason", "counted")
     with authored(engine, actor=actor) as connection:
         settle(connection, case_id=case_id, decision=decision, seen=seen, reason=reason, actor=actor)
 
@@ -224,7 +230,7 @@ def test_the_stock_that_is_wrong_is_put_right_by_an_adjustment_that_the_case_wai
     stock(engine, "BOLT-8", 10)
     theirs(erp, "BOLT-8", 7)
     (case,) = found(engine, erp)
-    said(engine, case["id"], "waybill", "-3", reason="the shelf was counted", actor="user:olaf.winter")
+    said(engine, case["id"], "waybill", "-3", reason="the shelf was counted")
     work(engine, erp)
     assert (cases(engine)[0]["state"], cases(engine)[0]["stage"]) == ("waiting", "hand_over")
     (asked,) = rows(
@@ -235,7 +241,7 @@ def test_the_stock_that_is_wrong_is_put_right_by_an_adjustment_that_the_case_wai
     )
     assert asked["key"] == f"{BOOKING}/id:{case['id']}/1/MAIN"
     assert asked["body"] == {
-        "kind": "adjustment", "requester": "olaf.winter", "entered_by": "olaf.winter", "from": "MAIN",
+        "kind": "adjustment", "requester": "lena.hoffmann", "entered_by": "lena.hoffmann", "from": "MAIN",
         "reason": "The ERP is right: the shelf was counted", "reference": f"difference {case['id']}",
         "lines": [{"item": "BOLT-8", "lot": None, "quantity": "-3"}],
     }  # fmt: skip
@@ -285,8 +291,8 @@ def test_a_decision_is_bound_to_what_was_seen(engine: Engine, erp: Erp) -> None:
         ({"case_id": 999_999}, "no difference"),
     ):
         wanted = {"case_id": case["id"], "decision": "erp", "seen": "2", "reason": "x"} | wrong
-        with pytest.raises(SettleRefused, match=match), authored(engine, actor="user:x") as connection:
-            settle(connection, **wanted, actor="user:x")
+        with pytest.raises(SettleRefused, match=match), authored(engine, actor=LENA) as connection:
+            settle(connection, **wanted, actor=LENA)
     said(engine, case["id"], "erp", "2")
     with pytest.raises(SettleRefused, match="does not wait"):
         said(engine, case["id"], "erp", "2")
@@ -298,6 +304,36 @@ def test_a_decision_is_bound_to_what_was_seen(engine: Engine, erp: Erp) -> None:
     said(engine, case["id"], "erp", "3")
     work(engine, erp)
     assert erp.read("stock", ["MAIN"])["BOLT-8|MAIN|"]["quantity"] == "10"
+
+
+def test_a_keeper_settles_what_is_at_their_own_places_only(engine: Engine, erp: Erp) -> None:
+    stock(engine, "BOLT-8", 10)
+    stock(engine, "LAMP", 1, "SHOP")
+    main, shop = (case["id"] for case in found(engine, erp))
+    for case, seen, actor in ((main, "-10", OLAF), (main, "-10", SARA), (shop, "-1", LENA)):
+        with pytest.raises(SettleRefused, match="have them decide, or whoever stands in for them"):
+            said(engine, case, "accept", seen, actor=actor)
+    for nobody in ("user:x", "user:airflow", "user:admin"):
+        with pytest.raises(SettleRefused, match="is no one person's"):
+            said(engine, main, "accept", "-10", actor=nobody)
+    assert rows(engine, "select decision from stock_differences") == [{"decision": None}] * 2
+    with authored(engine, actor=LENA) as connection:
+        today = people().by_id["lena.hoffmann"].today(datetime.now(UTC))
+        delegate(connection, "lena.hoffmann", "olaf.winter", today, today + timedelta(days=1), "on leave", LENA)
+    said(engine, main, "accept", "-10", actor=OLAF)
+    said(engine, shop, "accept", "-1", actor=OLAF)
+
+
+def test_what_several_keep_is_settled_by_whoever_is_above_them(
+    engine: Engine, erp: Erp, lists: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "MOST", 1)
+    stock(engine, "BOLT-8", 10)
+    stock(engine, "LAMP", 1, "SHOP")
+    (case,) = found(engine, erp)
+    with pytest.raises(SettleRefused, match="Olaf Winter keeps"):
+        said(engine, case["id"], "accept", "2", actor=LENA)
+    said(engine, case["id"], "accept", "2", actor=SARA)
 
 
 def test_what_is_on_its_way_to_the_erp_is_no_difference_yet(engine: Engine, erp: Erp) -> None:
