@@ -34,6 +34,13 @@ _MOVES = [
 _DECIDED = "approval.decided"
 """Says beside whether the answer was a question to the requester."""
 
+TROUBLED = """
+    select workflow, case_id, late from (
+        select workflow, case_id, bool_or(due_at < now()) as late from service_levels
+        where ended_at is null and warn_at < now() and due_at is not null group by 1, 2
+    ) as troubled where case_id not in (select id from cases where closed_at > now() - interval '1 day')"""
+"""The open cases that are late, or soon will be, without those that ended since the last look, which is minutes ago."""
+
 _COLUMNS = ("case_id", "workflow", "step", "visit", "started_at", "warn_at", "due_at", "escalate_at", "ended_at",
             "stopped", "stopped_since", "on_case")  # fmt: skip
 
@@ -104,11 +111,9 @@ def keep_up(engine: Engine) -> Kept:
 def lateness(connection: Connection) -> dict[str, Lateness]:
     """Return, by workflow, the open cases that are late or soon will be; workflows without any are left out."""
     found = connection.execute(
-        text("""
+        text(f"""
             select workflow, count(*) filter (where late) as late, count(*) filter (where not late) as soon
-            from (select workflow, case_id, bool_or(due_at < now()) as late from service_levels
-                  where ended_at is null and warn_at < now() and due_at is not null group by 1, 2) as troubled
-            group by workflow""")
+            from ({TROUBLED}) as troubled group by workflow""")
     )
     return {row.workflow: Lateness(row.late, row.soon) for row in found}
 

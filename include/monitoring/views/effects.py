@@ -162,7 +162,8 @@ def details(connection: Connection, effect_id: int) -> Details | None:
     """Return one effect with what happened to it, or None where there is none."""
     effect = connection.execute(
         text("""
-            select e.*, c.state as case_state, c.stage as case_stage, starts_with(e.error, :withdrawn) as withdrawn
+            select e.*, c.workflow as case_workflow, c.state as case_state, c.stage as case_stage,
+                   starts_with(e.error, :withdrawn) as withdrawn
             from effects e left join cases c on c.id = e.case_id where e.id = :id"""),
         {"id": effect_id, "withdrawn": WITHDRAWN},
     ).one_or_none()

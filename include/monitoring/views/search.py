@@ -21,6 +21,7 @@ from include.contracts.registry import contracts
 from include.data.normalise.companies import company
 from include.data.normalise.email import email
 from include.intake.sources import sources
+from include.monitoring.service_levels.facts import TROUBLED
 
 ON_A_PAGE = 50
 MOST_HITS = 500
@@ -32,15 +33,19 @@ SHORTEST_NAME = 2
 FEWEST_DIGITS = 7
 """Digits of a telephone number, without its country, that are enough to look for it."""
 LARGEST_ID = 2**63 - 1
+IN_PROGRESS = ("pending", "running")
 OPEN = ("pending", "running", "waiting", "quarantined")
 STATES = (*OPEN, "finished", "rejected")
+LATENESS = ("late", "late_soon")
+GROUPS = {"open": "not closed", "in_progress": "in progress", "late": "late", "late_soon": "late soon"}
+"""What may be asked for as a state and is several, or open and more -> its name."""
 
 
 @dataclass(frozen=True)
 class Filters:
     """Which cases are listed; None does not restrict.
 
-    :param state: one of `STATES`, or `open` for all that are not closed.
+    :param state: one of `STATES` or of `GROUPS`.
     :param step: where it stands now; a closed case stands nowhere, so only open ones are found.
     :param owner: who has it now: the id of a person or a team; only open ones are found.
     """
@@ -53,9 +58,18 @@ class Filters:
     @property
     def states(self) -> tuple[str, ...]:
         """The states that they admit."""
+        if self.state == "in_progress":
+            return IN_PROGRESS
+        if self.state in GROUPS:
+            return OPEN
         if self.step or self.owner:
-            return tuple(state for state in OPEN if self.state in (None, "open", state))
-        return OPEN if self.state == "open" else (self.state,) if self.state else STATES
+            return tuple(state for state in OPEN if self.state in (None, state))
+        return (self.state,) if self.state else STATES
+
+    @property
+    def late(self) -> bool | None:
+        """Whether only late cases are admitted, or only those that soon will be; None does not restrict."""
+        return self.state == "late" if self.state in LATENESS else None
 
     @property
     def admit_all(self) -> bool:
@@ -107,9 +121,10 @@ def search(connection: Connection, query: str, filters: Filters, *, before: int 
         ids = list(connection.execute(text(statement), {**values, "most": MOST_HITS}).scalars())
         not_all = not_all or len(ids) >= MOST_HITS
         hits = {**dict.fromkeys(ids, by), **hits}
-    picked = """
+    picked = f"""
         select id from cases
-        where id = any(:ids) and (cast(:workflow as text) is null or workflow = :workflow) and state = any(:states)
+        where id = any(:ids) and (cast(:late as boolean) is null or id in ({_LATE}))
+          and (cast(:workflow as text) is null or workflow = :workflow) and state = any(:states)
           and (cast(:step as text) is null or stage = :step) and (cast(:owner as text) is null or owner = :owner)
           and id < :before order by id desc limit :limit"""
     shown = connection.execute(text(picked), {**_values(filters, before), "ids": list(hits)}).scalars()
@@ -123,6 +138,12 @@ def listed(connection: Connection, filters: Filters, *, before: int | None = Non
     """
     if filters.admit_all:
         picked = "select id from cases where id < :before order by id desc limit :limit"
+    elif filters.late is not None:
+        picked = f"""
+            select id from cases where id in ({_LATE}) and id < :before
+              and (cast(:workflow as text) is null or workflow = :workflow)
+              and (cast(:step as text) is null or stage = :step) and (cast(:owner as text) is null or owner = :owner)
+            order by id desc limit :limit"""
     elif filters.step:
         picked = _AT_STEP
     elif filters.owner:
@@ -145,12 +166,15 @@ def _values(filters: Filters, before: int | None) -> dict[str, Any]:
         "workflow": filters.workflow,
         "workflows": [filters.workflow] if filters.workflow else list(contracts()),
         "states": list(filters.states),
+        "late": filters.late,
         "step": filters.step,
         "owner": filters.owner,
         "before": LARGEST_ID if before is None else min(before, LARGEST_ID),
         "limit": ON_A_PAGE + 1,
     }
 
+
+_LATE = f"select case_id from ({TROUBLED}) as troubled where late = :late"
 
 # The step is in no index, so all that is open is read, by the indexes of its states; what else is asked is left for
 # afterwards, or the planner would rather go through all cases from the newest one.
@@ -206,7 +230,7 @@ def _ways(query: str) -> Iterator[Way]:
     if not query:
         return
     digits = re.sub(r"\D", "", query)
-    if re.fullmatch(r"#?\d{1,19}", query) and int(digits) <= LARGEST_ID:
+    if re.fullmatch(r"(case )?#?\d{1,19}", query, re.IGNORECASE) and int(digits) <= LARGEST_ID:
         yield "id", "select id from cases where id = :id limit :most", {"id": int(digits)}
     with suppress(ValueError):
         yield "id", _BY_UUID, {"id": UUID(query)}
@@ -215,7 +239,7 @@ def _ways(query: str) -> Iterator[Way]:
     yield "number", _BY_NUMBER, {"numbers": numbers, "bare": re.sub(r"\s", "", query).lower()}
     yield "order", _BY_ORDER, {"numbers": numbers}
     yield "reference", _BY_REFERENCE, {"reference": query.lower()}
-    asked = [person.id for person in people() if query.lower() in (person.id, person.email.lower())]
+    asked = [each.id for each in people() if query.lower() in (each.id, each.email.lower(), each.name.lower())]
     if asked:
         yield "requester", _BY_REQUESTER, {"person": asked[0]}
     if "@" in query:

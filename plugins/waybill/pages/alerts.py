@@ -33,6 +33,8 @@ HOURS = {1: "1 hour", 4: "4 hours", 12: "12 hours", 24: "1 day", 72: "3 days", 1
 """How long an alert can be quiet; there is no "for ever" among them."""
 QUIET = {"acknowledged": "Acknowledged", "snoozed": "Snoozed", "maintenance": "In maintenance"}
 LONGEST_REASON = 500
+FURTHEST_START = timedelta(days=366)
+"""How far ahead maintenance can be announced; further away is a slip of the pen."""
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 
 router = APIRouter()
@@ -40,6 +42,8 @@ _STARTED = datetime.now(UTC)
 
 Reason = Annotated[str, Form(max_length=LONGEST_REASON)]
 Hours = Annotated[int | None, Form(ge=1, le=14 * 24)]
+Shown = Annotated[int | None, Form()]
+"""The alert on whose own page the form is; None on the page of all of them."""
 
 
 @router.get("/alerts")
@@ -55,38 +59,39 @@ def show(visitor: Looking, before: int | None = None, said: str | None = None) -
             groups=[(title, [each for each in found if each.quiet == how]) for how, title in QUIET.items()],
             windows=quiet.windows(connection), subjects=_subjects(), over=over, first=before is None,
             older=over[-1].id if len(over) == alert_list.PAGE else None, life=alert_list.life(connection),
-            outside=bool(outside.address()), now=datetime.now(UTC),
+            outside=bool(outside.address()), longest=LONGEST_REASON, now=datetime.now(UTC),
         )  # fmt: skip
 
 
 @router.post("/alerts/quiet")
-def hold(
+def hold(  # noqa: PLR0917 - the fields of one form
     visitor: Acting,
     how: Annotated[quiet.How, Form()],
     ids: Annotated[list[int] | None, Form()] = None,
     hours: Hours = None,
     reason: Reason = "",
+    shown: Shown = None,
 ) -> RedirectResponse:
-    """Acknowledge or snooze the alerts that are ticked."""
+    """Acknowledge or snooze the alerts that are ticked, or the one whose page it is."""
     if not ids:
         return redirect("alerts", "Nothing was changed: choose at least one alert.")
     until = None if hours is None else datetime.now(UTC) + timedelta(hours=hours)
     try:
         held = quiet.hold(engine(), ids, how, until=until, reason=reason, actor=visitor.actor)
     except quiet.Refused as refusal:
-        return redirect("alerts", f"Nothing was changed: {refusal}.")
+        return redirect(_page_of(shown), f"Nothing was changed: {refusal}.")
     left = "" if held == len(ids) else f" {len(ids) - held} left as they were: over meanwhile, or so already."
-    return redirect("alerts", f"{held} {how} for {HOURS.get(hours or 0, f'{hours} hours')}.{left}")
+    return redirect(_page_of(shown), f"{held} {how} for {HOURS.get(hours or 0, f'{hours} hours')}.{left}")
 
 
 @router.post("/alerts/{alert_id}/speak")
-def speak(alert_id: int, visitor: Acting, reason: Reason = "") -> RedirectResponse:
+def speak(alert_id: int, visitor: Acting, reason: Reason = "", shown: Shown = None) -> RedirectResponse:
     """End the quiet of an alert."""
     try:
         ended = quiet.speak_again(engine(), alert_id, actor=visitor.actor, reason=reason or "it is to be told again")
     except quiet.Refused as refusal:
-        return redirect("alerts", f"Nothing was changed: {refusal}.")
-    return redirect("alerts", "It is told again within a minute." if ended else "It was not quiet any more.")
+        return redirect(_page_of(shown), f"Nothing was changed: {refusal}.")
+    return redirect(_page_of(shown), "It is told again within a minute." if ended else "It was not quiet any more.")
 
 
 @router.post("/alerts/windows")
@@ -129,7 +134,7 @@ def alive() -> PlainTextResponse:
 
 
 @router.get("/alerts/{alert_id}")
-def cases(alert_id: int, visitor: Looking) -> HTMLResponse:
+def one(alert_id: int, visitor: Looking, said: str | None = None) -> HTMLResponse:
     """Return what an alert says now, what was done about it, and the cases behind it."""
     with engine().connect() as connection:
         alert = alert_list.one(connection, alert_id)
@@ -137,7 +142,10 @@ def cases(alert_id: int, visitor: Looking) -> HTMLResponse:
             raise HTTPException(404, "there is no such alert")
         found = cases_of(connection, alert_id)
         done = alert_list.actions(connection, alert_id)
-    return page("alert.html", visitor, tab="alerts", alert=alert, cases=found, actions=done, most=MOST_LISTED)
+    return page(
+        "alert.html", visitor, tab="alerts", said=said, alert=alert, cases=found, actions=done, most=MOST_LISTED,
+        hours=HOURS, longest=LONGEST_REASON,
+    )  # fmt: skip
 
 
 @router.get("/runbooks/{kind}")
@@ -163,14 +171,21 @@ def _subjects() -> dict[str, str]:
     return workflows | {f"system:{name}": f"the system {name}" for name in systems}
 
 
+def _page_of(shown: int | None) -> str:
+    return "alerts" if shown is None else f"alerts/{shown}"
+
+
 def _moment(written: str) -> datetime | None:
     """A moment as a browser's field for date and time sends it, in UTC.
 
-    :raises Refused: when it is none.
+    :raises Refused: when it is none, or further away than anybody plans.
     """
     if not written:
         return None
     try:
-        return datetime.fromisoformat(written).replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(written).replace(tzinfo=UTC)
     except ValueError:
         raise quiet.Refused("write the start as date and time") from None
+    if moment > datetime.now(UTC) + FURTHEST_START:
+        raise quiet.Refused(f"announce it when its start is at most {FURTHEST_START.days} days away")
+    return moment

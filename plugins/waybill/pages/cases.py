@@ -10,12 +10,12 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from include.approvals.people import people
-from include.contracts.registry import contract, contracts, load_teams
+from include.contracts.registry import contracts, load_teams
 from include.data.database import engine
 from include.environment import base_url
 from include.monitoring.views import search
 from include.monitoring.views.case import LONGEST_BODY, delivery_of, fields_of, records_of, related_to, standing
-from include.monitoring.views.search import STATES, Filters
+from include.monitoring.views.search import GROUPS, STATES, Filters
 from include.monitoring.views.timeline import MOST_EFFECTS, Run, timeline
 from waybill.pages.rendering import PREFIX, page, run_link
 from waybill.pages.visitor import Looking, Visitor
@@ -77,7 +77,7 @@ def show_case(
             records=records_of(connection, case, clear=clear),
             related=related_to(connection, case_id),
             timeline=timeline(connection, case_id, case.workflow, clear=clear, before=before),
-            since=before, step_title=_step_title, run_address=_run_address, task_address=_task_address,
+            since=before, run_address=_run_address, task_address=_task_address,
             longest_body=LONGEST_BODY, most_effects=MOST_EFFECTS,
         )  # fmt: skip
 
@@ -92,7 +92,8 @@ def _listing(visitor: Visitor, q: str, filters: Filters, before: int | None) -> 
         return RedirectResponse(f"{PREFIX}/cases/{found.cases[0].id}", status_code=303)
     return page(
         "cases.html", visitor, tab="cases", q=q, filters=filters, found=found, before=before, states=STATES,
-        workflows=contracts(), steps=_steps(filters.workflow), owners=_owners(), step_title=_step_title,
+        groups=GROUPS,
+        workflows=contracts(), steps=_steps(filters.workflow), owners=_owners(),
         older=_query(filters, before=found.before), most=search.MOST_HITS,
     )  # fmt: skip
 
@@ -113,13 +114,6 @@ def _owners() -> dict[str, str]:
     """Whoever can have a case: teams, and people."""
     teams = {team.id: team.name for team in load_teams().values()}
     return teams | {person.id: person.name for person in people() if person.active}
-
-
-def _step_title(workflow: str, step: str) -> str:
-    try:
-        return contract(workflow).step(step).title
-    except KeyError:
-        return step.replace("_", " ")
 
 
 def _run_address(run: Run) -> str:

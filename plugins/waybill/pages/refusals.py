@@ -10,7 +10,8 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from waybill.pages.rendering import page
@@ -35,6 +36,13 @@ def add_to(app: FastAPI) -> None:
     async def unreadable(request: Request, error: RequestValidationError) -> Response:
         if not _wants_page(request):
             return await request_validation_exception_handler(request, error)
+        return _refusal(request, 422, UNREADABLE)
+
+    @app.exception_handler(DataError)
+    async def not_storable(request: Request, _: DataError) -> Response:
+        """A value that no column of the database can hold, such as a text with the character NUL."""
+        if not _wants_page(request):
+            return JSONResponse({"detail": UNREADABLE}, 422)
         return _refusal(request, 422, UNREADABLE)
 
     @app.exception_handler(Exception)

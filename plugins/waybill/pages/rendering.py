@@ -82,6 +82,13 @@ def when(moment: datetime | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), _utc(moment)) if moment else Markup("")
 
 
+def due(moment: datetime | None) -> Markup:
+    """A moment until which something must be; told by its word when it is past."""
+    if moment is None or moment >= datetime.now(UTC):
+        return when(moment)
+    return Markup('<span class="bad">late since {}</span>').format(when(moment))
+
+
 def _utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
@@ -93,11 +100,19 @@ def owner_name(owner: str) -> str:
 
 
 def workflow_title(workflow: str) -> str:
-    """The title of a workflow; its id where no contract has it any more."""
+    """The title of a workflow; its id in words where no contract has it, such as Waybill itself."""
     try:
         return contract(workflow).title
     except KeyError:
-        return workflow
+        return words(workflow)
+
+
+def step_title(workflow: str, step: str | None) -> str:
+    """The title of a step; its id in words where no contract has it, and nothing where there is none."""
+    try:
+        return contract(workflow).step(step).title if step else ""
+    except KeyError:
+        return (step or "").replace("_", " ")
 
 
 def words(name: str) -> str:
@@ -126,10 +141,11 @@ def _templates() -> Environment:
     environment.filters |= {
         "ago": ago,
         "when": when,
+        "due": due,
         "owner": owner_name,
         "workflow": workflow_title,
         "number": "{:,}".format,
         "words": words,
     }
-    environment.globals |= {"tabs": TABS, "prefix": PREFIX, "run_link": run_link}
+    environment.globals |= {"tabs": TABS, "prefix": PREFIX, "run_link": run_link, "step_title": step_title}
     return environment

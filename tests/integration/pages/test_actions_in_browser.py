@@ -176,6 +176,15 @@ class TestAlerts:
         page = olga.open(f"/alerts/{first}")
         expect(page.get_by_text("the CRM is being upgraded")).to_be_visible()
         expect(page.get_by_role("main")).to_contain_text("user:olga")
+        page = olga.open(f"/alerts/{raised(engine, 3)}")
+        page.get_by_label("For how long").select_option("1 hour")
+        page.get_by_label("Reason", exact=True).fill("seen where its link leads")
+        olga.press(button)
+        olga.is_told("1 ")
+        expect(page.get_by_role("row", name="seen where its link leads")).to_be_visible()
+        olga.press("Tell again")
+        olga.is_told("It is told again within a minute.")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Task failed")
 
     def test_maintenance_is_announced_and_ended(self, engine: Engine, sit_down: Any) -> None:
         olga = sit_down()

@@ -102,6 +102,7 @@ def test_maintenance_is_announced_once_shown_and_ended(engine: Engine, log_in: A
         ("subject", "workflow:no_such", "choose a workflow"),
         ("hours", "", "without an end"),
         ("starts", "tomorrow", "date and time"),
+        ("starts", "9999-12-31T23:00", "days away"),
         ("reason", "", "give a reason"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -46,17 +48,30 @@ def test_the_environment_cannot_be_taken_for_another(
     assert "PRODUCTION · effects are sent" in log_in("viewer").text("/board")
 
 
-def test_what_is_late_and_what_soon_will_be_is_counted(engine: Engine, log_in: Any) -> None:
+def test_what_is_late_and_what_soon_will_be_is_counted_and_leads_to_its_cases(engine: Engine, log_in: Any) -> None:
     now = datetime.now(UTC)
-    for minutes in (30, 20, 13):
+    ids = []
+    for minutes in (40, 30, 20, 13):
         start = now - timedelta(minutes=minutes)
         just = now - timedelta(seconds=5)
-        cases_with(engine, [(start, "received", "capture", "pending"), (just, "claimed", "normalise", "running")])
+        ids += cases_with(
+            engine, [(start, "received", "capture", "pending"), (just, "claimed", "normalise", "running")]
+        )
     keep_up(engine)
-    seen = log_in("viewer").text("/board")
+    ended, *late, soon = ids
+    change(engine, f"update cases set state = 'finished', outcome = 'done', closed_at = now() where id = {ended}")
+    vera = log_in("viewer")
+    seen = vera.text("/board")
     counted = [column_of(seen, GLANCE, heading) for heading in ("Set aside", "Late", "Late soon")]
     assert counted == [["0"], ["2"], ["1"]]
     assert seen.count('class="number bad"') == 1, "only what is late is red"
+    listed = {
+        state: [int(case) for case in re.findall(r'href="/waybill/cases/(\d+)"', vera.text(f"/cases?{unescape(link)}"))]
+        for link, state in re.findall(r'href="/waybill/cases\?(state=(\w+)&amp;workflow=lead_to_client)"', seen)
+    }
+    assert listed == {"late": late[::-1], "late_soon": [soon], "in_progress": [soon, *late[::-1]]}
+    assert "late since" in vera.text("/cases?state=late&step=normalise")
+    assert "No case stands there" in vera.text("/cases?state=late&step=capture")
 
 
 def test_a_stranger_sees_nothing(log_in: Any) -> None:

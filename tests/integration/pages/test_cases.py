@@ -110,7 +110,7 @@ def test_a_lead_is_found_by_what_somebody_knows_of_it(engine: Engine, log_in: An
     other = {**ANNA, "email": "paul@havelblick.example", "phone": "030 23125 025", "company": "Havelblick"}
     anna, paul = normalised(engine, ANNA, other)
     assert found(log_in, query) == [anna]
-    assert found(log_in, f"#{paul}") == [paul]
+    assert found(log_in, f"#{paul}") == found(log_in, f"Case {paul}") == [paul]
     assert found(log_in, "nobody@example.org") == []
 
 
@@ -155,7 +155,7 @@ def test_the_papers_of_a_purchase_are_found_by_their_numbers(engine: Engine, log
     assert found(log_in, "ls4711") == [receipt]
     assert found(log_in, "r-2026/77") == [invoice]
     assert found(log_in, "PO-1999-000001") == [stray]
-    assert found(log_in, "anna.schmidt") == [request]
+    assert found(log_in, "anna.schmidt") == found(log_in, "Anna Schmidt") == [request]
     page = log_in("op").text(f"/cases/{order.id}")
     assert f'/waybill/cases/{receipt}">' in page
     assert f'/waybill/cases/{invoice}">' in page

@@ -181,7 +181,7 @@ def test_a_value_that_cannot_be_read_is_refused_with_all_that_was_typed_kept(eng
     answer = olga.submit(path, f"{path}/release", seen=seen(olga.text(path)), **fields)
     assert answer.status_code == 422
     assert "This is not an e-mail address that can exist" in answer.text
-    assert "invented: The case has no such field." in answer.text
+    assert "Invented: The case has no such field." in answer.text
     assert (value(answer.text, "email"), value(answer.text, "company")) == ("jane(at)example.com", "Nordwind")
     assert states(engine)[case] == ("quarantined", "validate")
     assert rows(engine, "select * from corrections") == []

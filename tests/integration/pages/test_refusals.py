@@ -30,6 +30,8 @@ def client(who: str = "") -> TestClient:
         ("/cases/999", 404, "There is no such case."),
         ("/cases/x", 422, "cannot be read"),
         ("/effects?state=nonsense", 422, "cannot be read"),
+        ("/cases?state=%00", 422, "cannot be read"),
+        ("/effects/99999999999999999999", 404, "There is no such effect."),
         ("/nowhere", 404, "There is nothing here"),
     ],
 )
