@@ -4,8 +4,8 @@ The failure takes the way of every other: Airflow's callback, the alert, the led
 the message has not arrived after 20 minutes, an alarm goes by mail. The run is green all the same: its first task is
 red because it should be.
 
-This DAG also carries the watchdog, a trigger that looks from the triggerer whether anybody still looks for trouble;
-when that was silent and is back, the canary is sent at once. **Do not pause it.**
+This DAG also carries the watchdog, a trigger that looks for trouble every minute and tells it, from the triggerer and
+so also when no task runs; when tasks stood still and run again, the canary is sent at once. **Do not pause it.**
 
 **When a run fails**: read `docs/alerts.md`. Trigger it again; the alarm is taken back when a test arrives.
 """
@@ -21,12 +21,12 @@ from waybill.dags import workflow_dag
 from waybill.notifiers import on_canary_failure
 from waybill.watching import WatchdogTrigger
 
-looked_again = Asset("alerts_looked_again", watchers=[AssetWatcher(name="watchdog", trigger=WatchdogTrigger())])
+run_again = Asset("tasks_run_again", watchers=[AssetWatcher(name="watchdog", trigger=WatchdogTrigger())])
 
 with workflow_dag(
     "waybill_canary",
     "alerts",
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 7 * * *", timezone="UTC"), assets=[looked_again]),
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 7 * * *", timezone="UTC"), assets=[run_again]),
     purpose=__doc__,
     deadline_after=timedelta(hours=1),
     heals_by_run=False,  # its conclusion says so

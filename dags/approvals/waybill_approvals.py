@@ -1,31 +1,32 @@
-"""Looks after what waits for a decision, once a minute.
+"""Looks after what waits for a decision, when there is something to do.
 
 Sends messages that a chat or a mail server did not take, and wakes the run of a round that was left behind when a
-process died between recording an answer and telling Airflow. When a run fails nothing is lost: the next one looks
-again at what is there.
+process died between recording an answer and telling Airflow. Whether there is anything is looked at every 20 seconds,
+in the triggerer; the run of every quarter of an hour looks also when the triggerer is dead. When a run fails nothing is
+lost: the next one looks again at what is there.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import task
+from airflow.sdk import AssetOrTimeSchedule, DeltaTriggerTimetable, task
 
-from waybill.dags import workflow_dag
+from waybill.dags import approval_work, workflow_dag
 
 with workflow_dag(
     "waybill_approvals",
     "approvals",
-    schedule=timedelta(minutes=1),
+    schedule=AssetOrTimeSchedule(timetable=DeltaTriggerTimetable(timedelta(minutes=15)), assets=approval_work()),
     purpose=__doc__,
     deadline_after=timedelta(minutes=10),
-    heals_by_run=False,  # each task says so itself: a callback of each minute's run costs more than the run
+    heals_by_run=False,  # each task says so itself: a callback of every run costs more than the run
 ):
 
     @task
     def send_messages() -> dict[str, int]:
         """Deliver the approvals' messages that are due."""
-        from waybill import approvals  # noqa: PLC0415 - parsed often, run once a minute
+        from waybill import approvals  # noqa: PLC0415 - parsed more often than it runs
         from waybill.alert_delivery import works  # noqa: PLC0415
 
         sent = approvals.send_messages()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from include.approvals import messages, rounds
 from include.approvals.messages import STEP
@@ -36,6 +36,21 @@ def catch_up(engine: Engine, case_ids: Sequence[int] | None = None) -> int:
             effects += messages.plan_second_route(connection, round_id)
             written += ledger.write(connection, effects, Mode(current().effect_mode))
     return written
+
+
+def anything_due(connection: Connection) -> bool:
+    """Tell whether a message is due, or was left behind by a sender that died."""
+    # Each half names the condition of a partial index.
+    return bool(
+        connection.execute(
+            text("""
+                select exists (select from effects where step = :step
+                                  and state in ('pending', 'failed') and available_at <= now())
+                    or exists (select from effects where step = :step and state in ('sending', 'unknown')
+                                  and case when state = 'sending' then lease_until else available_at end < now())"""),
+            {"step": STEP},
+        ).scalar_one()
+    )
 
 
 def deliver_due(

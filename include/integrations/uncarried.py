@@ -20,14 +20,14 @@ from include.integrations.systems import Provider
 
 log = logging.getLogger(__name__)
 
-EVERY_MINUTE = ("alerts", "approve")
-"""Steps whose effects a DAG of their own sends every minute, by rules of its own."""
+LOOKED_AFTER = ("alerts", "approve")
+"""Steps whose effects are sent by rules of their own: by those who look for trouble, and by `waybill_approvals`."""
 
 # By the workflow at the beginning of the key, and not by a join with cases: it is asked again and again.
-UNCARRIED = """(e.step <> all(:every_minute)
+UNCARRIED = """(e.step <> all(:looked_after)
                 and (e.case_id is null or split_part(e.key, '/', 1) || '/' || e.step || '/' || e.system
                                           <> all(:carried)))"""
-"""The SQL that is true for an effect `e` that no case carries, and that nobody looks after every minute."""
+"""The SQL that is true for an effect `e` that no case carries, and that nobody else looks after."""
 
 MERGE = "merge_contacts"
 
@@ -66,7 +66,7 @@ def carried() -> list[str]:
 
 def values() -> dict[str, Any]:
     """The bound values of `UNCARRIED`."""
-    return {"every_minute": list(EVERY_MINUTE), "carried": carried()}
+    return {"looked_after": list(LOOKED_AFTER), "carried": carried()}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""What the DAG `waybill_alerts` does: look, deliver to the chat, deliver by mail what the chat does not take.
+"""What both who look for trouble do: look, deliver to the chat, deliver by mail what the chat does not take.
 
-In production nothing is delivered to what is built in, for nobody reads it there: it waits for the connection.
-
-The chat and the mail are chosen by their connections; the rules are in `include.monitoring`.
+They are the watchdog and the DAG `waybill_alerts`. In production nothing is delivered to what is built in, for nobody
+reads it there: it waits for the connection. The chat and the mail are chosen by their connections; the rules are in
+`include.monitoring`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from include.integrations.systems import Provider
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import STEP, Alerts
 from include.monitoring.service_levels.telling import watch_service_levels
-from include.monitoring.watching import canary, outside, runs
+from include.monitoring.watching import canary, outside, runs, signs
 from include.monitoring.watching.airflow import Account
 from include.monitoring.watching.backlogs import watch_backlogs
 from include.monitoring.watching.look import look
@@ -26,22 +26,24 @@ from waybill import metrics
 from waybill.systems import provider
 from waybill.watching import account, lacking
 
-WORKFLOW = "alerts"
-"""The contract under which the alerts themselves run."""
 
+def look_and_publish(
+    alerts: Alerts | None = None, airflow: Account | None = None, *, looker: str = signs.LOOK
+) -> dict[str, int]:
+    """Raise, resolve, and write what is new to the ledger; returns counts.
 
-def look_and_publish(alerts: Alerts | None = None, airflow: Account | None = None) -> dict[str, int]:
-    """Raise, resolve, and write what is new to the ledger; returns counts."""
+    :param looker: who looks, as in `signs`.
+    """
     alerts = alerts or Alerts(engine())
+    airflow = airflow or account()
     try:
-        looked = look(alerts) + watch_backlogs(alerts) + watch(alerts, airflow or account(), missing=lacking())
+        looked = look(alerts) + watch_backlogs(alerts) + watch(alerts, airflow, missing=lacking(), looker=looker)
         levels = watch_service_levels(alerts)
-        works(WORKFLOW, "look_for_trouble", alerts)
     finally:  # what was found before is told, even if one of them fails
         again = alerts.speak_again()
         written = alerts.publish()
     _send_metrics(alerts)
-    _count_runs(alerts, airflow or account())
+    _count_runs(alerts, airflow)
     return {
         "raised": looked.raised + levels.raised,
         "recovered": looked.recovered + levels.recovered,
@@ -52,28 +54,19 @@ def look_and_publish(alerts: Alerts | None = None, airflow: Account | None = Non
 
 def tell_by_chat(target: Engine | None = None, chat: Provider | None = None) -> dict[str, int]:
     """Deliver the alerts that are due; returns counts. Messages that the chat did not take do not fail the task."""
-    target = target or engine()
-    delivered = _deliver(target, chat or _provider("chat"), "chat")
-    works(WORKFLOW, "tell_by_chat", Alerts(target))
-    return delivered
+    return _deliver(target or engine(), chat or _provider("chat"), "chat")
 
 
 def tell_by_mail(target: Engine | None = None, mail: Provider | None = None) -> dict[str, int]:
     """Write the mails of the second route and deliver those that are due; returns counts."""
     target = target or engine()
-    alerts = Alerts(target)
-    written = alerts.second_route()
-    delivered = _deliver(target, mail or _provider("mail"), "mail")
-    works(WORKFLOW, "tell_by_mail", alerts, last=True)
-    return {"written": written, **delivered}
+    written = Alerts(target).second_route()
+    return {"written": written, **_deliver(target, mail or _provider("mail"), "mail")}
 
 
 def tell_outside(target: Engine | None = None) -> dict[str, str]:
     """Tell the monitor outside that the alerts are well, where there is one; returns what came of it."""
-    target = target or engine()
-    told = outside.tell(target)
-    works(WORKFLOW, "tell_outside", Alerts(target))
-    return {"outside": told}
+    return {"outside": outside.tell(target or engine())}
 
 
 def canary_arrived(run_id: str) -> bool:
@@ -90,7 +83,7 @@ def canary_concluded(run_id: str) -> dict[str, bool]:
 
 
 def works(workflow: str, step: str, alerts: Alerts | None = None, *, last: bool = False) -> None:
-    """Resolve what a task was blamed for; where no cases show when it heals, and a callback a minute would cost much.
+    """Resolve what a task was blamed for, where no cases show when it heals and a callback of each run would cost much.
 
     :param last: whether the run is as good as over, so that it is not blamed any more either.
     """

@@ -16,7 +16,7 @@ from include.approvals import asking, rounds
 from include.approvals.answers import Route, Sender
 from include.approvals.asking import Standing
 from include.approvals.decisions import Decision
-from include.approvals.delivery import deliver_due
+from include.approvals.delivery import anything_due, catch_up, deliver_due
 from include.approvals.messages import STEP
 from include.approvals.people import people
 from include.contracts.registry import contract
@@ -140,6 +140,13 @@ def resume(run_id: str, dag_id: str, stage_number: int | None, answer: str, by: 
 
 LEFT_BEHIND = timedelta(minutes=2)
 """Time that a run has to act on a decision, or to ask, before it is taken for left behind."""
+
+
+def work_due() -> bool:
+    """Write what messages lack; tell whether a task has something to do: messages to send, rounds to look after."""
+    catch_up(engine())
+    with engine().connect() as connection:
+        return anything_due(connection) or bool(asking.unattended(connection, older_than=LEFT_BEHIND, limit=1))
 
 
 def send_messages() -> dict[str, int]:

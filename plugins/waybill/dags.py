@@ -46,7 +46,7 @@ from waybill.operators.approvals import (
 from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator, ReclaimCasesOperator
 from waybill.operators.effects import EffectStepOperator
 from waybill.operators.reports import DeliverReportsOperator, MakeReportOperator
-from waybill.triggers import DueEffectsTrigger, PendingCasesTrigger
+from waybill.triggers import ApprovalWorkTrigger, DueEffectsTrigger, PendingCasesTrigger
 
 START = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 """First day that the scheduled companions can be backfilled from."""
@@ -88,6 +88,12 @@ def pending(workflow: str) -> list[Asset]:
 def effects_due() -> list[Asset]:
     """Return the schedule of the DAG that runs whenever effects are due that no case carries."""
     return [Asset(name="effects_due", watchers=[AssetWatcher(name="watch_effects_due", trigger=DueEffectsTrigger())])]
+
+
+def approval_work() -> list[Asset]:
+    """Return what starts the DAG that looks after approvals: messages to send, or rounds that were left behind."""
+    watcher = AssetWatcher(name="watch_approvals", trigger=ApprovalWorkTrigger())
+    return [Asset(name="approval_work", watchers=[watcher])]
 
 
 def workflow_dag(

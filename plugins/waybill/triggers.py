@@ -1,4 +1,4 @@
-"""The watchers that start a workflow when it has cases pending, and the ledger's DAG when effects are due.
+"""The watchers that start a workflow when it has cases pending, and other DAGs when there is something to do.
 
 They look at what the database holds, not at single messages: a message that is lost delays work, and strands none.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+from sqlalchemy.exc import SQLAlchemyError
 
 from include.cases.store import PENDING
 from include.data.database import SCHEMA, asyncpg_dsn
@@ -23,9 +24,9 @@ LOOK = PENDING.replace(":workflow", "$1") + ", (select coalesce(max(id), 0) from
 REPEAT_AFTER = 15.0
 """Seconds after which an announcement that nobody acted on is made again."""
 RECONNECT_AFTER = 2.0
-DUE = uncarried.DUE.replace(":every_minute", "$1").replace(":carried", "$2")
+DUE = uncarried.DUE.replace(":looked_after", "$1").replace(":carried", "$2")
 REPEAT_DUE_AFTER = 60.0
-"""The same for effects: a system that cannot be called now is not called more often."""
+"""The same for what is to be sent: a system that cannot be called now is not called more often."""
 
 
 class PendingCasesTrigger(BaseEventTrigger):
@@ -114,7 +115,7 @@ class DueEffectsTrigger(BaseEventTrigger):
         try:
             announced_at, last = 0.0, set[str]()
             while True:
-                rows = await connection.fetch(DUE, values["every_minute"], values["carried"])
+                rows = await connection.fetch(DUE, values["looked_after"], values["carried"])
                 due = {row["system"] for row in rows}
                 if due and (due - last or time.monotonic() - announced_at > REPEAT_DUE_AFTER):
                     announced_at = time.monotonic()
@@ -123,3 +124,36 @@ class DueEffectsTrigger(BaseEventTrigger):
                 await asyncio.sleep(self.poll_interval)
         finally:
             await connection.close(timeout=2)
+
+
+class ApprovalWorkTrigger(BaseEventTrigger):
+    """Fires when a message of an approval is due, or a round was left behind; see `waybill.approvals.work_due`.
+
+    :param poll_interval: seconds between looks.
+    """
+
+    def __init__(self, poll_interval: float = 20.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again."""
+        return "waybill.triggers.ApprovalWorkTrigger", {"poll_interval": self.poll_interval}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch for ever; a database that is away is waited for."""
+        from waybill.approvals import work_due  # noqa: PLC0415 - for the triggerer only
+
+        announced_at = float("-inf")
+        was_due = False
+        while True:
+            try:
+                due = await asyncio.to_thread(work_due)
+            except SQLAlchemyError as error:
+                self.log.warning("the watcher of the approvals lost the database: %s", type(error).__name__)
+                due = False
+            if due and (not was_due or time.monotonic() - announced_at > REPEAT_DUE_AFTER):
+                announced_at = time.monotonic()
+                yield TriggerEvent({})  # type: ignore[no-untyped-call]
+            was_due = due
+            await asyncio.sleep(self.poll_interval)

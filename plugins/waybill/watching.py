@@ -1,13 +1,13 @@
-"""Who looks at Airflow, and the watchdog that looks after the look: what is watched is `include.monitoring.watching`.
+"""Who looks at Airflow, and the watchdog that looks for trouble: what is watched is `include.monitoring.watching`.
 
-The watchdog is a trigger, for the triggerer lives on when the scheduler dies; it tells what it finds by itself.
+The watchdog is a trigger: the triggerer lives on when the scheduler dies, and a look there costs no task.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,8 +20,9 @@ from pydantic import SecretStr
 from include.data.database import engine
 from include.environment import base_url, current
 from include.monitoring.alerts.raising import Alerts
+from include.monitoring.watching import signs
 from include.monitoring.watching.airflow import Account
-from include.monitoring.watching.watch import ACCOUNT, silent_after, watch_the_look
+from include.monitoring.watching.watch import ACCOUNT, silent_after, tasks_stand_still
 
 NEEDED = ("waybill_chat", "waybill_mail", ACCOUNT)
 """Connections without which alerts of a production die silently; what is built in is read by nobody there."""
@@ -50,9 +51,9 @@ def account() -> Account:
 
 
 class WatchdogTrigger(BaseEventTrigger):
-    """Tells that nobody looks for trouble any more, and fires when somebody looks again.
+    """Looks for trouble and tells it, without a task; fires when tasks stood still and run again.
 
-    :param every: seconds between two looks at the look; None: a fifth of the time after which the look is silent.
+    :param every: seconds between two looks; None: a fifth of the time after which the watchdog is silent.
     """
 
     def __init__(self, every: float | None = None) -> None:
@@ -64,37 +65,34 @@ class WatchdogTrigger(BaseEventTrigger):
         return "waybill.watching.WatchdogTrigger", {"every": self.every}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch for ever; what goes wrong is logged, and the look notices a watchdog that gives no sign."""
-        since, silent = datetime.now(UTC), False
+        """Watch for ever; what goes wrong is logged, and the look of a task notices a watchdog that gives no sign."""
+        still = False
         every = self.every or silent_after().total_seconds() / 5
         while True:
-            was = silent
+            before = still
             try:
-                silent = await asyncio.to_thread(stand_in, since)
+                still = await asyncio.to_thread(look_and_tell)
             except Exception as error:
                 self.log.error("the watchdog could not watch: %s", type(error).__name__)
-            if was and not silent:
-                yield TriggerEvent({"silence": "over"})  # type: ignore[no-untyped-call]
+            if before and not still:
+                yield TriggerEvent({"tasks": "run again"})  # type: ignore[no-untyped-call]
             await asyncio.sleep(every)
 
 
-def stand_in(since: datetime) -> bool:
-    """Watch the look, and deliver what there is to tell when it is silent; return whether it is.
+def look_and_tell() -> bool:
+    """Look for trouble and deliver what there is to tell; return whether tasks stand still."""
+    from waybill import alert_delivery, metrics  # noqa: PLC0415 - heavy, and for the triggerer only
 
-    :param since: when this watchdog began.
-    """
-    from waybill.alert_delivery import tell_by_chat, tell_by_mail  # noqa: PLC0415 - heavy, and needed on bad days only
-
-    alerts = Alerts(engine())
-    silent = watch_the_look(alerts, account(), since=since)
-    if silent:
-        alerts.publish()
-        for tell in (tell_by_chat, tell_by_mail):
-            try:
-                tell()
-            except Exception as error:  # one route that is broken must not close the other
-                alerts.problem("watchdog", error)
-    return silent
+    metrics.begin()
+    target = engine()
+    look = partial(alert_delivery.look_and_publish, looker=signs.WATCHDOG)
+    for part in (look, alert_delivery.tell_by_chat, alert_delivery.tell_by_mail):
+        try:
+            part()
+        except Exception as error:  # one that is broken must not stop the others
+            Alerts(target).problem("watchdog", error)
+    with target.connect() as connection:
+        return tasks_stand_still(connection)
 
 
 def _connection(connection_id: str) -> Any:

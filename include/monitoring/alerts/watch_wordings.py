@@ -40,13 +40,13 @@ _PARTS = {
         "See whether PostgreSQL runs, has disk, and has connections left.",
     ),
     "look": (
-        "the look for trouble",
-        "Failed cases, effects and runs are not told, though Airflow says that it is well.",
+        "the look for trouble from a task",
+        "No case. The watchdog looks and tells; the monitor outside hears nothing, and alarms.",
         "See whether the DAG waybill_alerts is paused, and what its last runs say.",
     ),
     "watchdog": (
         "the watchdog in the triggerer",
-        "No case. If the scheduler dies now, only the outside monitor will notice.",
+        "No case: a task looks in its place, less often. If the scheduler dies now, only the monitor outside tells.",
         "See that the DAG waybill_canary is not paused and the triggerer runs; the triggerer's log says more.",
     ),
 }

@@ -1,6 +1,7 @@
 """The dead man's switch: a monitor outside that alarms when it hears nothing from Waybill any more.
 
-It hears every minute, and only while the alerts themselves are well; the rest is its own business.
+It hears whenever a task has looked for trouble, and only while the alerts themselves are well; the rest is its own
+business.
 """
 
 from __future__ import annotations

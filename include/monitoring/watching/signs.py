@@ -10,9 +10,10 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 LOOK = "look"
-"""The look for trouble of every minute."""
+"""The look for trouble of a task."""
 WATCHDOG = "watchdog"
-"""The one that watches the look, from the triggerer."""
+"""The one that looks from the triggerer, every minute."""
+LOOKERS = (LOOK, WATCHDOG)
 CANARY = "canary"
 """The last known failure that arrived."""
 BEGAN = "watch began"
@@ -69,6 +70,6 @@ def resume(connection: Connection, parts: Collection[str], *, after: timedelta) 
     connection.execute(
         text("""
             update life_signs set at = now() where part = any(:parts)
-               and exists (select from life_signs l where l.part = :look and l.at < now() - :after)"""),
-        {"parts": sorted(parts), "look": LOOK, "after": after},
+               and (select max(l.at) from life_signs l where l.part = any(:lookers)) < now() - :after"""),
+        {"parts": sorted(parts), "lookers": list(LOOKERS), "after": after},
     )

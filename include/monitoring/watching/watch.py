@@ -1,7 +1,7 @@
 """Watches what makes no task, and so no callback: Airflow's parts, files and schedules, and Waybill's own watchers.
 
-The look of every minute watches the watchdog and Airflow; the watchdog, in the triggerer, watches the look. When both
-are dead, the monitor outside hears nothing more.
+Two look, and each watches the other: the watchdog, in the triggerer, every minute, and a task of `waybill_alerts`, less
+often. When both are dead, the monitor outside hears nothing more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from include.contracts.registry import contracts
 from include.monitoring.alerts.messages import Kind
@@ -24,7 +24,7 @@ SILENT_AFTER = timedelta(minutes=2)
 """A part of Airflow that was not healthy for so long is silent; Airflow's own heartbeats are seconds apart."""
 SILENT_VARIABLE = "WAYBILL_SILENT_AFTER"
 USUAL_SILENT_AFTER, SHORTEST_SILENT_AFTER = 300, 75
-"""Seconds; the look comes every minute, and takes some seconds."""
+"""Seconds; a look takes some, and Airflow a few more to start one in a task."""
 OVERDUE_AFTER = timedelta(minutes=15)
 """Time that the scheduler may take to make a run that is due, and that a start may take to read all DAG files."""
 CANARY_AFTER = timedelta(hours=26)
@@ -37,10 +37,14 @@ NOBODYS = "waybill"
 WATCHED = (*PARTS, API_SERVER)
 LOOK_NEEDS = ("scheduler", API_SERVER, "metadatabase")
 """Parts without which no task can look."""
+WATCHDOG_NEEDS = ("triggerer",)
+"""The same for the watchdog."""
 
 
 def silent_after() -> timedelta:
-    """Return for how long the look, or the watchdog, gives no sign until it is silent: `WAYBILL_SILENT_AFTER`.
+    """Return for how long the watchdog gives no sign until it is silent: `WAYBILL_SILENT_AFTER`.
+
+    As often, a task looks; and it is silent after twice that time.
 
     :raises ValueError: when the setting is no number of seconds, or too small.
     """
@@ -50,20 +54,26 @@ def silent_after() -> timedelta:
     return timedelta(seconds=int(said))
 
 
-def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = ()) -> Looked:
-    """Look from the DAG of the alerts: raise alerts for what is silent, unreadable or overdue, and resolve the rest.
+def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = (), looker: str = signs.LOOK) -> Looked:
+    """Raise alerts for what is silent, unreadable or overdue, and resolve the rest.
 
     :param missing: connections that this environment cannot do without, and has not got.
+    :param looker: who looks, which is a sign of life: a task, or the watchdog.
     """
     with alerts.engine.begin() as connection:
-        signs.resume(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY, signs.BEGAN), after=silent_after())
-        signs.expected(connection, (*WATCHED, signs.WATCHDOG, signs.CANARY, signs.BEGAN))
-        signs.seen(connection, [signs.LOOK])
+        parts = (*WATCHED, *signs.LOOKERS, signs.CANARY, signs.BEGAN)
+        signs.resume(connection, parts, after=2 * silent_after())
+        signs.expected(connection, parts)
+        signs.seen(connection, [looker])
     found = ask(account, overdue_since=datetime.now(UTC) - OVERDUE_AFTER)
     with alerts.engine.begin() as connection:
         signs.seen(connection, found.alive)
         silent = signs.silent(connection, WATCHED, SILENT_AFTER)
-        silent |= signs.silent(connection, [signs.WATCHDOG], silent_after())
+        # What cannot live without a part that is silent is not told beside it.
+        if not silent.keys() & set(WATCHDOG_NEEDS):
+            silent |= signs.silent(connection, [signs.WATCHDOG], silent_after())
+        if not silent.keys() & set(LOOK_NEEDS):
+            silent |= signs.silent(connection, [signs.LOOK], 2 * silent_after())
         settled = bool(signs.silent(connection, [signs.BEGAN], OVERDUE_AFTER))
         canary = signs.silent(connection, [signs.CANARY], CANARY_AFTER)
     lacking = sorted({*missing, *([ACCOUNT] if found.refused else [])})
@@ -78,21 +88,14 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = ()) ->
     return looked
 
 
-def watch_the_look(alerts: Alerts, account: Account, *, since: datetime) -> bool:
-    """Look from the triggerer: does nobody look for trouble any more, perhaps because the scheduler is silent?
-
-    :param since: when this watchdog began to watch.
-    :returns: whether nobody looks; an alert tells so then.
-    """
-    found = ask(Account(account.url), overdue_since=datetime.now(UTC))
-    with alerts.engine.begin() as connection:
-        signs.expected(connection, [*LOOK_NEEDS, signs.LOOK])
-        signs.seen(connection, {*found.alive, signs.WATCHDOG})
-        look = signs.silent(connection, [signs.LOOK], silent_after(), watched_since=since)
-        causes = signs.silent(connection, LOOK_NEEDS, SILENT_AFTER)
-    if look:
-        _raise(alerts, [_silent(*one) for one in (causes or look).items()])
-    return bool(look)
+def tasks_stand_still(connection: Connection) -> bool:
+    """Tell whether an alert is open that says so: no task looks for trouble, or none can."""
+    return bool(
+        connection.execute(
+            text("select exists (select from alerts where state = 'open' and kind = :kind and cause = any(:causes))"),
+            {"kind": Kind.AIRFLOW_SILENT, "causes": [*LOOK_NEEDS, signs.LOOK]},
+        ).scalar_one()
+    )
 
 
 def compare(alerts: Alerts, kind: Kind, troubles: Sequence[Trouble], resolution: str) -> Looked:

@@ -25,9 +25,9 @@ def unwell(connection: Connection, *, since: datetime | None = None) -> list[str
     :param since: when Waybill was started, if it was lately; nobody could look before.
     """
     found = []
-    look = signs.silent(connection, [signs.LOOK], silent_after(), watched_since=since)
+    look = signs.silent(connection, [signs.LOOK], 2 * silent_after(), watched_since=since)
     if look:
-        found.append(f"Nobody has looked for trouble since {look[signs.LOOK]:%Y-%m-%d %H:%M} UTC.")
+        found.append(f"No task has looked for trouble since {look[signs.LOOK]:%Y-%m-%d %H:%M} UTC.")
     open_now = connection.execute(
         text("select kind, cause from alerts where state = 'open' and kind = any(:kinds) order by id"),
         {"kinds": list(ILLNESSES)},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,6 +14,7 @@ from sqlalchemy import Engine
 
 from include.approvals import delegations, messages
 from include.approvals.delivery import deliver_due
+from include.data import database
 from include.data.database import authored
 from include.integrations import ledger
 from include.integrations.builtin.chat_log import ChatLog
@@ -20,6 +23,8 @@ from tests.standins.slack import bad_blocks
 from tests.support.approvals import answer, today
 from tests.support.slack_office import Office
 from tests.support.work import change, rows
+from waybill.approvals import work_due
+from waybill.triggers import ApprovalWorkTrigger
 
 BOARD = (["ines.vogt", "karl.brandt", "sara.neumann"], 2)
 
@@ -316,6 +321,55 @@ class TestTrouble:
             desk.minute()
         assert desk.slack.messages == []
         assert [mail["to"] for mail in mails(desk)] == ["maria.keller@nordlicht.example"]
+
+
+class TestWatcher:
+    """What starts `waybill_approvals`: it looks whether there is something to do, and else nothing runs."""
+
+    @pytest.fixture(autouse=True)
+    def of_this_test(self, desk: Office, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setenv("WAYBILL_DATABASE_URL", desk.engine.url.render_as_string(hide_password=False))
+        database.engine.cache_clear()
+        yield
+        database.engine().dispose()
+        database.engine.cache_clear()
+
+    def test_there_is_nothing_to_do_until_a_message_is_due_or_its_sender_died(self, desk: Office) -> None:
+        desk.ask("maria.keller")
+        change(desk.engine, "update approval_stages set asked_at = now()")
+        assert not work_due()
+        for standing, due in (
+            ("state = 'failed', error = '503', available_at = now() + interval '1 minute'", False),
+            ("state = 'failed', error = '503', available_at = now()", True),
+            ("state = 'sending', lease_until = now() + interval '1 minute'", False),
+            ("state = 'sending', lease_until = now() - interval '1 second'", True),
+        ):
+            change(desk.engine, f"update effects set sent_at = null, answer = null, {standing}")
+            assert work_due() is due, standing
+
+    def test_a_round_that_was_left_behind_is_work(self, desk: Office) -> None:
+        desk.ask("maria.keller")
+        assert not work_due(), "its run has time to ask"
+        change(desk.engine, "update approval_stages set opened_at = now() - interval '3 minutes'")
+        assert work_due()
+
+    def test_what_a_message_lacks_is_written_and_wakes_the_watcher(self, desk: Office) -> None:
+        asked = desk.ask("maria.keller")
+        change(desk.engine, "update approval_stages set asked_at = now()")
+
+        async def first() -> Any:
+            events = ApprovalWorkTrigger(poll_interval=0.05).run()
+            waiting = asyncio.ensure_future(anext(events))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(waiting), 0.5)
+            await asyncio.to_thread(answer, desk.engine, asked.id, "maria.keller", now=None)
+            event = await asyncio.wait_for(waiting, 5)
+            await events.aclose()
+            return event
+
+        assert asyncio.run(first()) is not None
+        desk.minute()
+        assert desk.message("U0MARIA").buttons == {}
 
 
 NASTY = [

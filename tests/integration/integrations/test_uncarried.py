@@ -81,8 +81,8 @@ def test_what_a_case_waits_for_goes_with_the_case_only(engine: Engine, system: S
     assert list(system.has) == ["privacy/x"]
 
 
-def test_what_has_a_dag_that_runs_every_minute_is_left_to_it(engine: Engine, system: StandInSystem) -> None:
-    assert set(uncarried.EVERY_MINUTE) == {raising.STEP, messages.STEP}
+def test_what_others_look_after_is_left_to_them(engine: Engine, system: StandInSystem) -> None:
+    assert set(uncarried.LOOKED_AFTER) == {raising.STEP, messages.STEP}
     planned(engine, "alerts/1", step="alerts", system="chat")
     planned(engine, "purchase_approval/1/approve", step="approve", case=receive(engine)[0], system="chat")
     assert due(engine) == []

@@ -222,10 +222,11 @@ def test_the_canary_is_told_as_what_it_is_and_found_again_by_its_run(
     assert rows(engine, "select kind, state from alerts") == [{"kind": "canary", "state": "resolved"}]
 
 
-def test_the_watchdog_tells_of_silence_by_itself_and_fires_when_it_is_over(
+def test_the_watchdog_tells_by_itself_and_fires_when_tasks_run_again(
     airflow: Airflow, engine: Engine, slack: Slack
 ) -> None:
-    change(engine, "insert into life_signs (part, at) values ('look', now() - interval '1 hour')")
+    signs = "('look', now() - interval '9 minutes'), ('watchdog', now())"
+    change(engine, f"insert into life_signs (part, at) values {signs}")
     output = airflow(
         """
             import asyncio
@@ -234,26 +235,35 @@ def test_the_watchdog_tells_of_silence_by_itself_and_fires_when_it_is_over(
             from include.monitoring.watching import watch
             from waybill.watching import WatchdogTrigger
 
-            watch.silent_after = lambda: timedelta(seconds=1)
-
-            async def back():
-                await asyncio.sleep(5)
-                with engine().begin() as connection:
-                    connection.exec_driver_sql("update life_signs set at = now() + interval '1 minute'"
-                                               " where part = 'look'")
+            watch.silent_after = lambda: timedelta(minutes=4)
 
             async def watching():
-                looks_again = asyncio.create_task(back())
                 async for event in WatchdogTrigger(every=0.3).run():
                     return event.payload
 
-            print(asyncio.run(watching()))
+            async def look_again():
+                while not await asyncio.to_thread(told):
+                    await asyncio.sleep(0.2)
+                with engine().begin() as connection:
+                    connection.exec_driver_sql("update life_signs set at = now() where part = 'look'")
+
+            def told():
+                with engine().connect() as connection:
+                    return connection.exec_driver_sql(
+                        "select count(*) from effects where system = 'chat' and state = 'sent'").scalar()
+
+            async def both():
+                return await asyncio.gather(watching(), look_again())
+
+            print(asyncio.run(both())[0])
         """
     )
-    assert "{'silence': 'over'}" in output
-    (message,) = slack.messages
-    assert "The look for trouble is silent" in message.whole
-    assert rows(engine, "select kind, count from alerts") == [{"kind": "airflow_silent", "count": 1}]
+    assert "{'tasks': 'run again'}" in output
+    told = [one.whole for one in slack.messages if "The look for trouble from a task is silent" in one.whole]
+    assert ["Recovered" in whole for whole in told] == [True, True], "in place, and to call people back"
+    assert rows(engine, "select state, count from alerts where kind = 'airflow_silent'") == [
+        {"state": "resolved", "count": 1}
+    ]
 
 
 def test_a_context_without_exception_and_without_run_still_alerts(airflow: Airflow, engine: Engine) -> None:

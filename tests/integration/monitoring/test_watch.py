@@ -15,13 +15,12 @@ from include.monitoring.alerts.raising import FALLBACK_TEAM, STEP, Alerts
 from include.monitoring.watching import signs
 from include.monitoring.watching.airflow import Account
 from include.monitoring.watching.backlogs import watch_backlogs
-from include.monitoring.watching.watch import silent_after, watch, watch_the_look
+from include.monitoring.watching.watch import silent_after, tasks_stand_still, watch
 from tests.standins.airflow import Airflow
 from tests.standins.slack import Slack
 from tests.support.work import change, receive, rows
 
 Minute = Callable[..., None]
-LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def passed(engine: Engine, minutes: int) -> None:
@@ -130,27 +129,36 @@ def test_after_a_night_off_nothing_is_silent_yet(engine: Engine, airflow: Airflo
     assert opened(engine) == []
 
 
+def watchdog_looks(alerts: Alerts, account: Account) -> bool:
+    """Look as the watchdog does; return whether tasks stand still."""
+    watch(alerts, account, looker=signs.WATCHDOG)
+    with alerts.engine.connect() as connection:
+        return tasks_stand_still(connection)
+
+
 @pytest.mark.parametrize(("dead", "cause"), [("scheduler", "scheduler"), ("api", "api_server"), ("nothing", "look")])
-def test_the_watchdog_tells_why_nobody_looks_any_more(
+def test_the_watchdog_tells_why_no_task_looks_any_more(
     alerts: Alerts, airflow: Airflow, minute: Minute, dead: str, cause: str
 ) -> None:
     engine = alerts.engine
     minute()
-    assert not watch_the_look(alerts, airflow.account, since=LONG_AGO)
-    passed(engine, 6)
+    assert not watchdog_looks(alerts, airflow.account)
+    passed(engine, 11)
+    change(engine, "update life_signs set at = now() where part = 'watchdog'")
     account = airflow.account
     if dead == "scheduler":
         airflow.health["scheduler"] = "unhealthy"
     elif dead == "api":
         account = Account("http://127.0.0.1:9")
-        change(engine, "update life_signs set at = now() where part in ('scheduler', 'metadatabase')")
-    assert watch_the_look(alerts, account, since=LONG_AGO)
-    assert watch_the_look(alerts, account, since=LONG_AGO)
+        change(engine, "update life_signs set at = now() where part <> all(array['api_server', 'look'])")
+    assert watchdog_looks(alerts, account)
+    assert watchdog_looks(alerts, account)
     assert opened(engine) == [("airflow_silent", "waybill", cause)]
     assert rows(engine, "select count from alerts") == [{"count": 1}]
     airflow.health["scheduler"] = "healthy"
     minute()
     assert opened(engine) == []
+    assert not watchdog_looks(alerts, airflow.account)
 
 
 def test_the_watchdog_does_not_blame_the_time_before_it_watched(
@@ -158,7 +166,8 @@ def test_the_watchdog_does_not_blame_the_time_before_it_watched(
 ) -> None:
     minute()
     passed(engine, 600)
-    assert not watch_the_look(alerts, airflow.account, since=datetime.now(UTC))
+    assert not watchdog_looks(alerts, airflow.account)
+    assert opened(engine) == []
 
 
 @pytest.mark.parametrize("said", ["five", "74", "-1", "90.5"])
@@ -174,11 +183,12 @@ def test_the_time_until_silence_is_told_can_be_set(
     alerts: Alerts, airflow: Airflow, minute: Minute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     minute()
-    passed(alerts.engine, 6)
+    passed(alerts.engine, 11)
+    change(alerts.engine, "update life_signs set at = now() where part = 'watchdog'")
     monkeypatch.setenv("WAYBILL_SILENT_AFTER", "600")
-    assert not watch_the_look(alerts, airflow.account, since=LONG_AGO)
+    assert not watchdog_looks(alerts, airflow.account)
     monkeypatch.setenv("WAYBILL_SILENT_AFTER", "300")
-    assert watch_the_look(alerts, airflow.account, since=LONG_AGO)
+    assert watchdog_looks(alerts, airflow.account)
 
 
 def test_an_account_that_airflow_refuses_is_told_and_its_health_is_still_seen(

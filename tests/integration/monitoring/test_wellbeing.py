@@ -43,9 +43,9 @@ def test_a_connection_that_is_missing_and_a_part_that_is_silent_are(
 
 def test_nobody_looking_is_unless_waybill_has_just_been_started(engine: Engine, minute: Minute) -> None:
     minute()
-    change(engine, "update life_signs set at = now() - interval '10 minutes'")
+    change(engine, "update life_signs set at = now() - interval '11 minutes'")
     (sentence,) = said(engine)
-    assert sentence.startswith("Nobody has looked for trouble since")
+    assert sentence.startswith("No task has looked for trouble since")
     assert said(engine, since=datetime.now(UTC)) == []
 
 
