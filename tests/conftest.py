@@ -15,7 +15,7 @@ from include.data.database import connect, migrate
 from tests.support.folders import temporary_folder
 
 E2E = "tests/e2e/"
-SHARED = (f"{E2E}running/", f"{E2E}faults/", f"{E2E}alerts/", "tests/integration/integrations/test_tryton")
+SHARED = (f"{E2E}running/", f"{E2E}faults/", f"{E2E}production/", "tests/integration/integrations/test_tryton")
 """Files that share a running Waybill, or a Tryton; those that take longest first."""
 APART = 20
 """Files of other tests between two that run a whole Airflow."""

@@ -1,4 +1,4 @@
-"""A running Waybill whose alerts leave it, and where they are read: in a chat, a mailbox, a monitor outside."""
+"""A running production: its crm, chat, mail and monitor are outside, and its alerts are read where people read them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from include.data.database import authored
 from include.monitoring.alerts.messages import Kind
 from include.runtime.environment import REPOSITORY
 from include.runtime.supervision import Supervisor
+from tests.standins.hubspot import TOKEN as HUBSPOT_TOKEN
+from tests.standins.hubspot import HubSpot, hubspot
 from tests.standins.slack import TOKEN, Posted, Slack, slack_standin
 from tests.support.post import Post, mail_server, subject_of, words
 from tests.support.releases import Release, release
@@ -73,19 +75,22 @@ class Monitor:
 
 
 @dataclass
-class Watched:
-    """A running Waybill, and where people read what it tells."""
+class Production:
+    """A running Waybill, the systems that it is connected to, and where people read what it tells."""
 
+    crm: HubSpot
     chat: Slack
     post: Post
     monitor: Monitor
     release: Release
+    crm_address: str
     waybill: Waybill = field(init=False)
 
     @property
     def connections(self) -> dict[str, dict[str, Any]]:
         """What an operator enters in Airflow, by connection id."""
         return {
+            "waybill_crm": {"conn_type": "hubspot", "host": self.crm_address, "password": HUBSPOT_TOKEN},
             "waybill_chat": {"conn_type": "slack", "password": TOKEN, "extra": json.dumps({"base_url": self.chat.api})},
             "waybill_mail": {
                 "conn_type": "smtp", "host": "127.0.0.1", "port": self.post.port,
@@ -218,15 +223,22 @@ def monitor_outside() -> Iterator[Monitor]:
 
 
 @contextmanager
-def watched(**settings: str) -> Iterator[Watched]:
-    """Start a production whose chat, mail and monitor are outside, and whose DAG files a test may break.
+def production(**settings: str) -> Iterator[Production]:
+    """Start a production whose systems and monitor are outside, and whose DAG files a test may break.
 
     Its connections are entered in Airflow, where they can be taken away, and not in the environment.
     """
-    with slack_standin() as chat, mail_server() as post, monitor_outside() as monitor, release() as files:
+    with (
+        hubspot() as (crm, address),
+        slack_standin() as chat,
+        mail_server() as post,
+        monitor_outside() as monitor,
+        release() as files,
+    ):
+        crm.create_waybill_properties()
         classes = files.dags / "stock_count" / "stock_classes.py"
         classes.write_text(classes.read_text().replace("deadline_after=timedelta(hours=2)", SHORT_DEADLINE))
-        found = Watched(chat, post, monitor, files)
+        found = Production(crm, chat, post, monitor, files, address)
         found.waybill = start_waybill(**_settings(found) | settings)
         try:
             for name in found.connections:
@@ -236,7 +248,7 @@ def watched(**settings: str) -> Iterator[Watched]:
             stop_waybill(found.waybill)
 
 
-def _settings(found: Watched) -> Mapping[str, str]:
+def _settings(found: Production) -> Mapping[str, str]:
     return {
         "WAYBILL_ENVIRONMENT": "production",
         "WAYBILL_DEADMAN_URL": found.monitor.address,

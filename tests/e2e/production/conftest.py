@@ -1,4 +1,4 @@
-"""One running Waybill whose alerts leave it, for all of these tests; each leaves it well again."""
+"""One running production, for all of these tests; each leaves it well again."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.alerts import Watched, watched
+from tests.support.production import Production, production
 
 
 @pytest.fixture(scope="package")
-def watched_waybill() -> Iterator[Watched]:
+def production_waybill() -> Iterator[Production]:
     """The running Waybill."""
-    with watched() as found:
+    with production() as found:
         yield found
 
 
 @pytest.fixture
-def world(watched_waybill: Watched) -> Watched:
+def world(production_waybill: Production) -> Production:
     """The same, with a chat that nobody has written to."""
-    watched_waybill.waybill.settle()
-    return watched_waybill
+    production_waybill.waybill.settle()
+    return production_waybill

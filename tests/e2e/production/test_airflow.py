@@ -6,21 +6,21 @@ import pytest
 
 from include.contracts.registry import contract
 from include.monitoring.alerts.messages import Kind
-from tests.support.alerts import SILENT_AFTER, Watched
+from tests.support.production import SILENT_AFTER, Production
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def import_errors(world: Watched) -> int:
+def import_errors(world: Production) -> int:
     return int(world.waybill.api.get("/api/v2/importErrors").json()["total_entries"])
 
 
-def known(world: Watched, dag_id: str) -> bool:
+def known(world: Production, dag_id: str) -> bool:
     found = world.waybill.api.get("/api/v2/dags", params={"dag_id_pattern": dag_id, "exclude_stale": True}).json()
     return any(dag["dag_id"] == dag_id for dag in found["dags"])
 
 
-def test_a_dag_file_that_is_broken_is_told_with_its_line_until_it_is_mended(world: Watched) -> None:
+def test_a_dag_file_that_is_broken_is_told_with_its_line_until_it_is_mended(world: Production) -> None:
     file = world.release.dags / "stock_request" / "stock_period.py"
     good = file.read_text()
     broken = good + "\nanswer = = 42\n"
@@ -40,7 +40,7 @@ def test_a_dag_file_that_is_broken_is_told_with_its_line_until_it_is_mended(worl
     assert world.recovered(told.headline).heals == "It is over: the file can be read again."
 
 
-def test_a_dag_whose_file_is_gone_is_missed_until_it_is_there_again(world: Watched) -> None:
+def test_a_dag_whose_file_is_gone_is_missed_until_it_is_there_again(world: Production) -> None:
     """A DAG is missed when Waybill has been up for a quarter of an hour, which is moved."""
     file = world.release.dags / "stock_count" / "count_plan.py"
     good = file.read_text()
@@ -63,7 +63,7 @@ def test_a_dag_whose_file_is_gone_is_missed_until_it_is_there_again(world: Watch
 
 
 def test_a_scheduler_that_is_stopped_is_told_by_the_watchdog_and_a_canary_follows_when_it_is_back(
-    world: Watched,
+    world: Production,
 ) -> None:
     """It is silent after a minute and a quarter in this Waybill, and the rest of that time is moved."""
     world.look()
@@ -88,7 +88,7 @@ def test_a_scheduler_that_is_stopped_is_told_by_the_watchdog_and_a_canary_follow
     assert world.read(canary).touches == "Nobody."
 
 
-def test_a_triggerer_that_is_stopped_is_told_by_the_look(world: Watched) -> None:
+def test_a_triggerer_that_is_stopped_is_told_by_the_look(world: Production) -> None:
     """A part is silent after two minutes, which are moved."""
     health = "/api/v2/monitor/health"
     world.part("triggerer", "stop")

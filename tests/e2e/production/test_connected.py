@@ -1,76 +1,32 @@
-"""A running Waybill whose roles are connected: HubSpot's stand-in, a real mail server, Slack's stand-in.
+"""Leads go out to HubSpot's stand-in and a real mail server, each effect once, whatever fails meanwhile.
 
 What the outside systems hold at the end is what counts here; the database is asked for what they should hold.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.standins import hubspot, slack
-from tests.standins.hubspot import HubSpot
-from tests.standins.slack import Posted, Slack
 from tests.support.faults import holds
 from tests.support.mix import KnownMix, known_mix
-from tests.support.post import Post, mail_server
-from tests.support.stack import Waybill, start_waybill, stop_waybill
+from tests.support.production import Production
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
 OURS = "(select id from cases where created_at >= :since and workflow = 'lead_to_client')"
 
 
-@dataclass
-class Connected:
-    """A running Waybill, and the systems it is connected to."""
-
-    crm: HubSpot
-    post: Post
-    slack: Slack
-    waybill: Waybill = field(init=False)
-
-    def alerts(self) -> None:
-        """Let the alerts run once, now."""
-        self.waybill.finish("waybill_alerts", self.waybill.trigger("waybill_alerts"))
-
-    def posted(self, *parts: str) -> list[Posted]:
-        """Return the messages at Slack that hold all the parts."""
-        return [one for one in self.slack.messages if all(part in one.text for part in parts)]
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[Connected]:
-    """A Waybill whose crm, mail and chat are systems outside."""
-    with mail_server() as post, hubspot.hubspot() as (crm, address), slack.slack_standin() as chat:
-        crm.create_waybill_properties()
-        mail_extra = {"from_email": "Sales <sales@seller.example>", "disable_ssl": True, "disable_tls": True}
-        connections = {
-            "CRM": {"conn_type": "hubspot", "host": address, "password": hubspot.TOKEN},
-            "MAIL": {"conn_type": "smtp", "host": "127.0.0.1", "port": post.port, "extra": mail_extra},
-            "CHAT": {"conn_type": "slack", "password": slack.TOKEN, "extra": {"base_url": chat.api}},
-        }
-        connected = Connected(crm, post, chat)
-        connected.waybill = start_waybill(
-            **{f"AIRFLOW_CONN_WAYBILL_{role}": json.dumps(value) for role, value in connections.items()},
-        )
-        yield connected
-        stop_waybill(connected.waybill)
-
-
 @pytest.fixture
-def since(world: Connected) -> Any:
+def since(world: Production) -> Any:
     """The instant from which on cases are this test's."""
     world.waybill.settle()
     return world.waybill.one("select clock_timestamp()")
 
 
-def assert_the_systems_hold_everything_once(world: Connected, since: Any, mix: KnownMix) -> None:
+def assert_the_systems_hold_everything_once(world: Production, since: Any, mix: KnownMix) -> None:
     """Fail unless HubSpot holds each object of the mix once, and each mail that was planned arrived once."""
     waybill, crm = world.waybill, world.crm
     waybill.assert_balanced()
@@ -110,7 +66,7 @@ def assert_the_systems_hold_everything_once(world: Connected, since: Any, mix: K
     assert len(ids) == len(set(ids))
 
 
-def test_leads_reach_the_connected_systems_each_effect_once(world: Connected, since: Any) -> None:
+def test_leads_reach_the_connected_systems_each_effect_once(world: Production, since: Any) -> None:
     mix = known_mix(60, seed=61)
     assert {answer.status for answer in world.waybill.send(mix.bodies)} == {202}
     world.waybill.settle()
@@ -119,7 +75,7 @@ def test_leads_reach_the_connected_systems_each_effect_once(world: Connected, si
     assert world.waybill.one("select count(*) from crm_contacts") == 0
 
 
-def test_a_step_killed_between_sending_and_recording_sends_nothing_twice(world: Connected, since: Any) -> None:
+def test_a_step_killed_between_sending_and_recording_sends_nothing_twice(world: Production, since: Any) -> None:
     mix = known_mix(40, seed=62)
     with holds(world.waybill) as held:
         held.hold("recording")
@@ -135,7 +91,7 @@ def test_a_step_killed_between_sending_and_recording_sends_nothing_twice(world: 
     assert_the_systems_hold_everything_once(world, since, mix)
 
 
-def test_what_hubspot_refuses_of_a_batch_is_set_aside_and_the_rest_goes_on(world: Connected, since: Any) -> None:
+def test_what_hubspot_refuses_of_a_batch_is_set_aside_and_the_rest_goes_on(world: Production, since: Any) -> None:
     mix = known_mix(40, seed=63)
     again = {body["email"].lower() for body in mix.bodies[8::10]}
     refused = {body["email"] for body in mix.bodies[:7] if body["email"] not in again}
@@ -149,7 +105,7 @@ def test_what_hubspot_refuses_of_a_batch_is_set_aside_and_the_rest_goes_on(world
         since=since,
     )
     assert {row["email"] for row in set_aside} == refused
-    world.alerts()
+    world.look()
     (alert,) = world.posted("given up (crm.upsert_contact)")
     assert f"{len(set_aside)} effects for {len(set_aside)} cases" in alert.text
 
@@ -163,7 +119,7 @@ def test_what_hubspot_refuses_of_a_batch_is_set_aside_and_the_rest_goes_on(world
 
 
 def test_a_crm_that_is_away_stops_only_what_needs_it_and_everything_resumes_by_itself(
-    world: Connected, since: Any
+    world: Production, since: Any
 ) -> None:
     mix = known_mix(60, seed=64)
     world.crm.fail(503, 10_000)

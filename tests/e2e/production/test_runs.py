@@ -9,9 +9,9 @@ import pytest
 
 from include.contracts.registry import contract
 from include.monitoring.alerts.messages import Kind
-from tests.support.alerts import Watched
 from tests.support.mix import known_mix
 from tests.support.post import subject_of
+from tests.support.production import Production
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -22,7 +22,7 @@ REPORTS = contract("reports")
 
 
 @contextmanager
-def broken_step(world: Watched, seed: int, times: int = 1) -> Iterator[None]:
+def broken_step(world: Production, seed: int, times: int = 1) -> Iterator[None]:
     """Send leads into a step that fails so often, and stop then; mend the step at the end, and let the leads go on."""
     world.release.fault.touch()
     try:
@@ -35,7 +35,7 @@ def broken_step(world: Watched, seed: int, times: int = 1) -> Iterator[None]:
         world.waybill.pause("lead_to_client", False)
 
 
-def test_a_step_that_breaks_again_and_again_is_one_message_with_a_count_until_it_works(world: Watched) -> None:
+def test_a_step_that_breaks_again_and_again_is_one_message_with_a_count_until_it_works(world: Production) -> None:
     """A message is updated at most every half minute, which is moved; so are the waits of the cases that failed."""
     with broken_step(world, 91):
         world.look()
@@ -62,7 +62,7 @@ def test_a_step_that_breaks_again_and_again_is_one_message_with_a_count_until_it
 
 
 def test_what_the_chat_does_not_take_is_read_in_the_mailbox_once_and_in_the_chat_when_it_is_back(
-    world: Watched,
+    world: Production,
 ) -> None:
     """The waits between the chat's tries are moved."""
 
@@ -89,7 +89,7 @@ def test_what_the_chat_does_not_take_is_read_in_the_mailbox_once_and_in_the_chat
     assert any("Recovered" in subject_of(one) for one in world.post.to(SEGMENT.email)), "whoever was mailed hears"
 
 
-def test_a_run_that_fails_without_a_word_of_its_tasks_is_told(world: Watched) -> None:
+def test_a_run_that_fails_without_a_word_of_its_tasks_is_told(world: Production) -> None:
     """Somebody marks a task as failed, by hand: Airflow calls no task's callback then."""
     world.waybill.pause("stock_items")
     run = world.waybill.queue("stock_items", rows="code")
@@ -108,7 +108,7 @@ def test_a_run_that_fails_without_a_word_of_its_tasks_is_told(world: Watched) ->
     assert told.run.endswith(f"/dags/stock_items/runs/{run.replace(':', '%3A').replace('+', '%2B')}")
 
 
-def test_a_run_that_misses_its_deadline_is_told_by_the_state_it_is_in(world: Watched) -> None:
+def test_a_run_that_misses_its_deadline_is_told_by_the_state_it_is_in(world: Production) -> None:
     """The DAG's deadline is two seconds in this release, and the run waits, for its DAG is paused."""
     world.waybill.pause("stock_classes")
     try:
@@ -129,7 +129,7 @@ def test_a_run_that_misses_its_deadline_is_told_by_the_state_it_is_in(world: Wat
     assert over.heals == "It is over: a later run succeeded."
 
 
-def test_a_report_that_is_refused_is_told_with_the_reasons_and_without_a_second_try(world: Watched) -> None:
+def test_a_report_that_is_refused_is_told_with_the_reasons_and_without_a_second_try(world: Production) -> None:
     """The figures are spoilt by hand: a lead that was answered before it came."""
     world.waybill.send(known_mix(3, seed=93).bodies)
     world.waybill.settle()

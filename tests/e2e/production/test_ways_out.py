@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 
 from include.monitoring.alerts.messages import Kind
-from tests.support.alerts import Watched
 from tests.support.post import subject_of
+from tests.support.production import Production
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CANARY = "Daily test of the alerts: nothing is wrong"
 
 
-def test_the_monitor_outside_hears_while_all_is_well_and_nothing_while_a_connection_is_missing(world: Watched) -> None:
+def test_the_monitor_outside_hears_while_all_is_well_and_not_while_a_connection_is_missing(
+    world: Production,
+) -> None:
     world.look()
     heard = len(world.monitor.heard)
     assert heard
@@ -39,7 +41,7 @@ def test_the_monitor_outside_hears_while_all_is_well_and_nothing_while_a_connect
     assert world.waybill.api.get("/waybill/alive").text == "well"
 
 
-def test_without_its_chat_a_production_tells_by_mail(world: Watched) -> None:
+def test_without_its_chat_a_production_tells_by_mail(world: Production) -> None:
     """The five minutes that a message waits for the chat are moved."""
     world.disconnect("waybill_chat")
     subject = "The connection waybill_chat is missing or refused"
@@ -56,7 +58,7 @@ def test_without_its_chat_a_production_tells_by_mail(world: Watched) -> None:
     assert any(subject_of(one) == f"[Waybill] Recovered: {subject}" for one in world.post.mails)
 
 
-def test_the_canary_that_does_not_arrive_is_told_by_mail_and_taken_back_when_one_arrives(world: Watched) -> None:
+def test_the_canary_that_does_not_arrive_is_told_by_mail_and_taken_back_when_one_arrives(world: Production) -> None:
     """Somebody ends the wait for it by hand, which is 20 minutes; the waits between the chat's tries are moved."""
 
     def wait_is_over(run: str) -> bool:

@@ -8,8 +8,8 @@ import pytest
 
 from include.contracts.registry import contract
 from include.monitoring.alerts.messages import Kind
-from tests.support.alerts import Watched
 from tests.support.mix import known_mix
+from tests.support.production import Production
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -37,13 +37,13 @@ def address(body: dict[str, Any]) -> str:
     return str(body["email"]).lower()
 
 
-def hurry(world: Watched) -> None:
+def hurry(world: Production) -> None:
     """Let the time pass after which what failed is tried again."""
     world.change("update effects set available_at = now() where state = 'failed' and system = 'mail'")
     world.change("update cases set available_at = now() where state = 'pending' and available_at > now()")
 
 
-def test_a_case_that_is_set_aside_is_told_until_a_person_deals_with_it(world: Watched) -> None:
+def test_a_case_that_is_set_aside_is_told_until_a_person_deals_with_it(world: Production) -> None:
     (answer,) = world.waybill.send([unusable(81)])
     case = world.waybill.one("select id from cases where delivery_id = cast(:id as uuid)", id=answer.receipt)
     world.waybill.settle()
@@ -59,7 +59,7 @@ def test_a_case_that_is_set_aside_is_told_until_a_person_deals_with_it(world: Wa
     assert over.heals == "It is over: every case was released or discarded."
 
 
-def test_an_effect_that_a_system_refuses_for_good_is_told_and_so_is_what_became_of_it(world: Watched) -> None:
+def test_an_effect_that_a_system_refuses_for_good_is_told_and_so_is_what_became_of_it(world: Production) -> None:
     (body,) = leads(1, 82)
     world.post.unknown.add(address(body))
     world.waybill.send([body])
@@ -79,7 +79,7 @@ def test_an_effect_that_a_system_refuses_for_good_is_told_and_so_is_what_became_
     assert over.heals == "It is over: 1 effect withdrawn for good."
 
 
-def test_a_system_that_is_away_is_told_once_and_its_effects_resume_by_themselves(world: Watched) -> None:
+def test_a_system_that_is_away_is_told_once_and_its_effects_resume_by_themselves(world: Production) -> None:
     """The two minutes for which it must be away, and the waits between tries, are moved."""
     world.post.close()
     try:
@@ -101,7 +101,7 @@ def test_a_system_that_is_away_is_told_once_and_its_effects_resume_by_themselves
     assert world.recovered(told.headline).heals == "It is over: the system takes effects again."
 
 
-def note_what_is_promised(world: Watched) -> None:
+def note_what_is_promised(world: Production) -> None:
     """Look until the newest events are noted for good: those that transactions may still precede are read again."""
     newest = world.waybill.one("select max(id) from events")
     for _ in range(4):
@@ -111,7 +111,7 @@ def note_what_is_promised(world: Watched) -> None:
     raise AssertionError("the looks do not come as far as the newest event")
 
 
-def test_cases_and_effects_that_nobody_takes_and_are_late_are_told_while_their_dag_is_paused(world: Watched) -> None:
+def test_cases_and_effects_that_nobody_takes_and_are_late_are_told_while_their_dag_is_paused(world: Production) -> None:
     """The quarter of an hour for which nobody may have taken any is moved, and the time that was promised."""
     world.post.close()
     try:
