@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -29,6 +31,24 @@ def forget(engine: Engine, address: str = ADDRESS) -> Erased:
         return erase(connection, by_email(connection, address), actor=ACTOR, reason="letter 17", mode=Mode.LIVE)
 
 
+@contextmanager
+def meanwhile(engine: Engine, table: str, action: Callable[[], None]) -> Iterator[None]:
+    """Do something once, when the first pages of a table were looked through."""
+    done: list[bool] = []
+
+    def after(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not done and f'"{table}" where ctid' in statement:
+            done.append(True)
+            action()
+
+    event.listen(engine, "after_cursor_execute", after)
+    try:
+        yield
+    finally:
+        event.remove(engine, "after_cursor_execute", after)
+    assert done
+
+
 def test_a_row_that_moves_behind_the_readers_back_is_found_and_nobody_is_held_up(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -47,9 +67,7 @@ def test_a_row_that_moves_behind_the_readers_back_is_found_and_nobody_is_held_up
     where = "select (ctid::text::point)[0]::int as page from chat_log where key = '7'"
     pages: list[int] = []
 
-    def after(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if pages or '"chat_log" where ctid' not in statement:
-            return
+    def move() -> None:
         pages.append(rows(engine, where)[0]["page"])
         with authored(engine, actor="system:test") as other:
             free = "select pg_try_advisory_xact_lock(hashtextextended('waybill.directory', 0))"
@@ -57,10 +75,8 @@ def test_a_row_that_moves_behind_the_readers_back_is_found_and_nobody_is_held_up
             other.execute(text("update chat_log set channel = '#ops-all' where key = '7'"))
         pages.append(rows(engine, where)[0]["page"])
 
-    event.listen(engine, "after_cursor_execute", after)
-    with caplog.at_level(logging.INFO, logger=mentions.__name__):
+    with caplog.at_level(logging.INFO, logger=mentions.__name__), meanwhile(engine, "chat_log", move):
         done = forget(engine)
-    event.remove(engine, "after_cursor_execute", after)
     assert pages[0] > pages[1] == 0
     assert {count.table: count.rows for count in done.counts} == {"chat_log": 1}
     assert places_of(engine, [ADDRESS]) == []
@@ -68,6 +84,22 @@ def test_a_row_that_moves_behind_the_readers_back_is_found_and_nobody_is_held_up
     assert told == sorted(told)
     assert told[-1] == 100
     assert "lovelace" not in caplog.text.lower()
+
+
+def test_an_address_that_comes_in_meanwhile_is_looked_for_by_another_try(engine: Engine) -> None:
+    other = "countess@engines.example"
+    known = "insert into contact_keys (kind, value, contact_id) select 'email', :value, id from directory_contacts"
+    change(engine, "insert into directory_contacts (id) values (uuidv7())")
+    change(engine, known, value=ADDRESS.replace("+news", ""))  # addresses are compared without it
+    change(engine, "insert into chat_log (key, channel, text) values ('1', '#ops', :said)", said=f"{other} called")
+    with (
+        meanwhile(engine, "chat_log", lambda: change(engine, known, value=other)),
+        pytest.raises(Refused, match="another address"),
+    ):
+        forget(engine)
+    assert rows(engine, "select from erasures") == []
+    forget(engine)
+    assert rows(engine, "select text from chat_log") == [{"text": "[erased] called"}]
 
 
 def test_bodies_of_others_lose_the_address_however_their_sender_spells_it(engine: Engine) -> None:
