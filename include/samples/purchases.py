@@ -90,8 +90,11 @@ def suppliers() -> dict[str, Json]:
 
 
 def budgets(day: date | None = None) -> list[Json]:
-    """Return the budgets of the year of `day`, as `include.domain.budgets.load_budgets` takes them."""
-    year = (day or datetime.now(UTC).date()).year
+    """Return the budgets of the year of `day`, as `include.domain.budgets.load_budgets` takes them.
+
+    On the first day of a year also those of the year before: the first requests are some minutes old.
+    """
+    today = day or datetime.now(UTC).date()
     return [
         {
             "cost_centre": centre,
@@ -101,6 +104,7 @@ def budgets(day: date | None = None) -> list[Json]:
             "amount": str(amount),
             "currency": "EUR",
         }
+        for year in sorted({(today - timedelta(days=1)).year, today.year})
         for centre, category, amount in _BUDGETS
     ]
 

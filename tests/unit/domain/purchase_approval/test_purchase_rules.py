@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -386,3 +386,11 @@ def test_the_samples_fit_what_purchasing_knows_and_differ_by_mailing():
     bought = {(budget["cost_centre"], budget["category"]) for budget in budgets()}
     assert bought == {(name, category) for name, centre in known.cost_centres.items() for category in centre.categories}
     assert all(isinstance(rate, Decimal) for *_, rate in rates())
+
+
+def test_the_first_samples_of_a_year_have_a_budget_though_they_were_written_in_the_last_one():
+    now = datetime(2027, 1, 1, 0, 1, tzinfo=UTC)
+    written = {datetime.fromisoformat(each.payload["requested_at"]).year for each in purchases(mailing="a", now=now)}
+    assert written == {2026, 2027}
+    assert {budget["starts"] for budget in budgets(now.date())} == {"2026-01-01", "2027-01-01"}
+    assert {budget["starts"] for budget in budgets(date(2027, 1, 2))} == {"2027-01-01"}
