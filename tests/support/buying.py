@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -82,6 +83,12 @@ class Buying(Office):
     def request(self, price: str = "1200.00", quantity: str = "1", **fields: Any) -> int:
         """Send a request; return its case."""
         return self.take_in(self.body(price, quantity, **fields), "purchase-portal")
+
+    def requests(self, **asked: Mapping[str, Any]) -> dict[str, int]:
+        """Send requests at the same time, which pass the steps together; return their cases by name."""
+        return dict(
+            zip(asked, self.take_all([self.body(**one) for one in asked.values()], "purchase-portal"), strict=True)
+        )
 
     def receive(self, order: str, quantity: str, **fields: Any) -> int:
         """Report a delivery of the order's first line; return its case."""

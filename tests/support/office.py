@@ -23,9 +23,15 @@ class Office:
 
     def take_in(self, body: dict[str, Any], source: str) -> int:
         """Send a delivery; return its case."""
-        (answer,) = self.waybill.send([body], source=source)
-        assert answer.status == 202, answer
-        return int(self.waybill.one("select id from cases where delivery_id = cast(:id as uuid)", id=answer.receipt))
+        (case,) = self.take_all([body], source)
+        return case
+
+    def take_all(self, bodies: list[dict[str, Any]], source: str) -> list[int]:
+        """Send deliveries at the same time; return their cases."""
+        answers = self.waybill.send(bodies, source=source)
+        assert {answer.status for answer in answers} == {202}, answers
+        case = "select id from cases where delivery_id = cast(:id as uuid)"
+        return [int(self.waybill.one(case, id=answer.receipt)) for answer in answers]
 
     def case(self, case_id: int) -> dict[str, Any]:
         """Return a case."""

@@ -52,6 +52,17 @@ def world(stack: Waybill, chat: Slack) -> Iterator[World]:
     connected.buying.desk.close()
 
 
+@pytest.fixture(scope="module")
+def cases(world: World) -> dict[str, int]:
+    """The requests of most of these tests: they pass the steps together, and then wait for their people."""
+    return world.buying.requests(
+        parts_killed={"price": "2000.00"},
+        unheard={"price": "2200.00"},
+        in_slack={"price": "2400.00"},
+        twice={"price": "2500.00"},
+    )
+
+
 def assert_ordered_once(buying: Buying, case: int) -> None:
     """Fail unless the case has one order, at the ERP as well, and one decision."""
     buying.reaches(case, "receive", seconds=120)
@@ -67,9 +78,9 @@ def assert_ordered_once(buying: Buying, case: int) -> None:
     waybill.assert_balanced()
 
 
-def test_a_request_waits_on_when_the_parts_are_killed_one_after_another(world: World) -> None:
+def test_a_request_waits_on_when_the_parts_are_killed_one_after_another(world: World, cases: dict[str, int]) -> None:
     buying = world.buying
-    case = buying.request(price="2000.00")
+    case = cases["parts_killed"]
     run = buying.asked(case)
     for program in ("scheduler", "api-server"):
         kill_program(buying.waybill, program)
@@ -89,10 +100,12 @@ def _quiet(check: Any) -> Any:
         return None
 
 
-def test_a_decision_counts_when_the_process_dies_before_airflow_hears_of_it(world: World) -> None:
+def test_a_decision_counts_when_the_process_dies_before_airflow_hears_of_it(
+    world: World, cases: dict[str, int]
+) -> None:
     buying = world.buying
     waybill = buying.waybill
-    case = buying.request(price="2200.00")
+    case = cases["unheard"]
     run = buying.asked(case)
     round_id = buying.round(case)["id"]
     sender = Sender("maria.keller", "U0MARIA", "slack")
@@ -117,9 +130,9 @@ def test_slack_is_away_while_a_request_is_parked(world: World) -> None:
     world.slack.down = False
 
 
-def test_an_answer_in_slack_is_as_good_as_one_in_airflow(world: World) -> None:
+def test_an_answer_in_slack_is_as_good_as_one_in_airflow(world: World, cases: dict[str, int]) -> None:
     buying = world.buying
-    case = buying.request(price="2400.00")
+    case = cases["in_slack"]
     run = buying.asked(case)
     message = world.message(case)
     assert world.slack.press(message, APPROVE, MARIA).status_code == 200
@@ -131,9 +144,9 @@ def test_an_answer_in_slack_is_as_good_as_one_in_airflow(world: World) -> None:
     buying.waybill.wait_until(lambda: not message.buttons, 90)
 
 
-def test_the_same_person_in_slack_and_in_airflow_at_the_same_instant(world: World) -> None:
+def test_the_same_person_in_slack_and_in_airflow_at_the_same_instant(world: World, cases: dict[str, int]) -> None:
     buying = world.buying
-    case = buying.request(price="2500.00")
+    case = cases["twice"]
     run = buying.asked(case)
     message = world.message(case)
     buying.desk.client("maria.keller")

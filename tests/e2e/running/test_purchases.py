@@ -25,9 +25,29 @@ def buying(waybill: Waybill) -> Iterator[Buying]:
     found.desk.close()
 
 
-def test_a_purchase_goes_from_the_request_to_the_journal(buying: Buying) -> None:
+@pytest.fixture(scope="module")
+def cases(buying: Buying) -> dict[str, int]:
+    """The requests of most of these tests: they pass the steps together, and then wait for their people."""
+    return buying.requests(
+        booked={"price": "250.00", "quantity": "10"},
+        small={"price": "49.90", "quantity": "2"},
+        rejected={"price": "1310.00"},
+        in_stages={"price": "6000.00", "requester": "ben.fischer", "cost_centre": "6300", "category": "material"},
+        asked_back={"price": "1420.00"},
+        withdrawn={"price": "1530.00"},
+        on_the_page={"price": "1580.00"},
+        withdrawn_on_the_page={"price": "1590.00"},
+        not_for_all={"price": "1640.00"},
+        marked={"price": "1750.00"},
+        cleared={"price": "1860.00"},
+        changed={"price": "1970.00"},
+        by_two={"price": "27000.00", "requester": "ben.fischer", "cost_centre": "5200", "category": "hardware"},
+    )
+
+
+def test_a_purchase_goes_from_the_request_to_the_journal(buying: Buying, cases: dict[str, int]) -> None:
     waybill = buying.waybill
-    case = buying.request(price="250.00", quantity="10")
+    case = cases["booked"]
     run = buying.asked(case)
     assert buying.reaches(case, "approve")["owner"] == "maria.keller", "a named person has it"
     buying.decide("maria.keller", run, "approve")
@@ -55,15 +75,15 @@ def test_a_purchase_goes_from_the_request_to_the_journal(buying: Buying) -> None
     waybill.assert_balanced()
 
 
-def test_a_small_purchase_is_approved_by_rule_and_says_by_which(buying: Buying) -> None:
-    case = buying.request(price="49.90", quantity="2")
+def test_a_small_purchase_is_approved_by_rule_and_says_by_which(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["small"]
     buying.reaches(case, "receive")
     assert buying.waybill.one("select approved_by from purchase_requests where case_id = :id", id=case) == "rule:small"
     assert not buying.waybill.rows("select 1 from approval_rounds where case_id = :id", id=case)
 
 
-def test_a_rejected_purchase_ends_with_the_reason_and_orders_nothing(buying: Buying) -> None:
-    case = buying.request(price="1310.00")
+def test_a_rejected_purchase_ends_with_the_reason_and_orders_nothing(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["rejected"]
     run = buying.asked(case)
     silent = buying.answer("maria.keller", run, "reject")
     assert silent.status_code == 400, "a rejection says why"
@@ -73,8 +93,8 @@ def test_a_rejected_purchase_ends_with_the_reason_and_orders_nothing(buying: Buy
     buying.waybill.finish(DECISIONS, run)
 
 
-def test_stages_follow_each_other_and_each_is_asked_once(buying: Buying) -> None:
-    case = buying.request(price="6000.00", requester="ben.fischer", cost_centre="6300", category="material")
+def test_stages_follow_each_other_and_each_is_asked_once(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["in_stages"]
     run = buying.asked(case)
     assert buying.answer("olaf.winter", run, "approve").status_code == 403, "not asked in the first stage"
     buying.decide("tom.berger", run, "approve")
@@ -86,8 +106,8 @@ def test_stages_follow_each_other_and_each_is_asked_once(buying: Buying) -> None
     assert "already decided by" in buying.answer("tom.berger", run, "approve").json()["detail"]
 
 
-def test_a_question_goes_back_to_the_requester_and_returns(buying: Buying) -> None:
-    case = buying.request(price="1420.00")
+def test_a_question_goes_back_to_the_requester_and_returns(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["asked_back"]
     run = buying.asked(case)
     buying.decide("maria.keller", run, "ask", comment="for which room?")
     buying.asked(case, "question")
@@ -100,16 +120,16 @@ def test_a_question_goes_back_to_the_requester_and_returns(buying: Buying) -> No
     buying.reaches(case, "receive")
 
 
-def test_the_requester_can_withdraw(buying: Buying) -> None:
-    case = buying.request(price="1530.00")
+def test_the_requester_can_withdraw(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["withdrawn"]
     run = buying.asked(case)
     assert buying.answer("maria.keller", run, "withdraw", comment="no").status_code == 403
     buying.decide("anna.schmidt", run, "withdraw", comment="not needed any more")
     buying.waybill.wait_until(lambda: buying.case(case)["outcome"] == "withdrawn", 60)
 
 
-def test_answers_on_waybill_s_own_page_wake_the_run_at_once(buying: Buying) -> None:
-    case = buying.request(price="1580.00")
+def test_answers_on_waybill_s_own_page_wake_the_run_at_once(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["on_the_page"]
     run = buying.asked(case)
     assert on_the_page(buying, "olaf.winter", case, "approve").status_code == 403, "not asked"
     assert on_the_page(buying, "maria.keller", case, "ask", "for which room?").status_code == 303
@@ -122,8 +142,8 @@ def test_answers_on_waybill_s_own_page_wake_the_run_at_once(buying: Buying) -> N
     assert buying.task(again, "stage_1")["state"] == "success"
 
 
-def test_a_question_may_be_followed_by_a_withdrawal_on_the_page(buying: Buying) -> None:
-    case = buying.request(price="1590.00")
+def test_a_question_may_be_followed_by_a_withdrawal_on_the_page(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["withdrawn_on_the_page"]
     buying.asked(case)
     assert on_the_page(buying, "maria.keller", case, "ask", "for which room?").status_code == 303
     run = buying.asked(case, "question", seconds=30)
@@ -144,8 +164,8 @@ def on_the_page(buying: Buying, account: str, case: int, answer: str, comment: s
     return client.post(f"/waybill/approvals/{asked['id']}", data={**fields, "token": token.group(1)})
 
 
-def test_whoever_may_not_decide_is_told_why_and_changes_nothing(buying: Buying) -> None:
-    case = buying.request(price="1640.00")
+def test_whoever_may_not_decide_is_told_why_and_changes_nothing(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["not_for_all"]
     run = buying.asked(case)
     path = f"/api/v2/dags/{DECISIONS}/dagRuns/{run}/taskInstances/stage_1/-1/hitlDetails"
     approve = {"chosen_options": ["Approve"], "params_input": {"comment": ""}}
@@ -173,8 +193,8 @@ def test_whoever_may_not_decide_is_told_why_and_changes_nothing(buying: Buying) 
     assert buying.task(run, "stage_1")["state"] == "awaiting_input"
 
 
-def test_marking_a_task_by_hand_approves_nothing(buying: Buying) -> None:
-    case = buying.request(price="1750.00")
+def test_marking_a_task_by_hand_approves_nothing(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["marked"]
     run = buying.asked(case)
     marked = buying.waybill.api.patch(
         f"/api/v2/dags/{DECISIONS}/dagRuns/{run}/taskInstances/stage_1", json={"new_state": "success"}
@@ -193,8 +213,8 @@ def test_marking_a_task_by_hand_approves_nothing(buying: Buying) -> None:
     buying.reaches(case, "receive")
 
 
-def test_clearing_a_decision_run_at_every_task_changes_nothing(buying: Buying) -> None:
-    case = buying.request(price="1860.00")
+def test_clearing_a_decision_run_at_every_task_changes_nothing(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["cleared"]
     run = buying.asked(case)
     buying.decide("maria.keller", run, "approve")
     buying.reaches(case, "receive")
@@ -212,8 +232,8 @@ def test_clearing_a_decision_run_at_every_task_changes_nothing(buying: Buying) -
     assert buying.case(case)["stage"] == "receive"
 
 
-def test_a_change_of_content_voids_what_was_asked(buying: Buying) -> None:
-    case = buying.request(price="1970.00")
+def test_a_change_of_content_voids_what_was_asked(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["changed"]
     run = buying.asked(case)
     change = buying.desk.client("anna.schmidt").post(
         "/api/v2/dags/purchase_change/dagRuns",
@@ -231,8 +251,8 @@ def test_a_change_of_content_voids_what_was_asked(buying: Buying) -> None:
     buying.reaches(case, "receive")
 
 
-def test_two_approvers_at_the_same_instant_are_both_heard_and_none_twice(buying: Buying) -> None:
-    case = buying.request(price="27000.00", requester="ben.fischer", cost_centre="5200", category="hardware")
+def test_two_approvers_at_the_same_instant_are_both_heard_and_none_twice(buying: Buying, cases: dict[str, int]) -> None:
+    case = cases["by_two"]
     run = buying.asked(case)
     seats = _decide_until_two_are_needed(buying, case, run)
     number = len(buying.waybill.rows("select 1 from approval_stages where round_id = :id", id=buying.round(case)["id"]))
