@@ -7,17 +7,19 @@ the mapping's.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
 from include.data.database import sign
 from include.data.frames import copy_rows
+from include.intake.alike import say_the_same
 from include.intake.app import FirstStage, first_stage
 from include.intake.bodies import Unreadable, parse_object
 from include.intake.files import ImportRefused, Rows, opened
@@ -26,6 +28,8 @@ from include.intake.inbox import CHANNEL
 from include.intake.sources import Source, source
 
 CHUNK = 5_000
+AT_ONCE = 100
+"""Documents that are held against what is stored at a time."""
 MOST_TOLD = 100
 """Rows named one by one in a result; the rest is counted."""
 
@@ -81,6 +85,7 @@ def import_rows(
     """Store every row of a file, or of pasted text, as a delivery with a pending case.
 
     Rows are the same when their id (the source's `id_path`) and content are, or, without an id, when their content is.
+    Under an id, content is what the mapping reads: it may come as a CSV first and as a spreadsheet later.
     Where the source groups rows, the rows with one value in its column are one delivery, known by that value.
 
     :param path_or_text: a path, or text with at least one line break.
@@ -176,7 +181,8 @@ _STORE = """
     select count(*) from opened"""
 
 _CONFLICTS = """
-    select incoming.line from incoming join deliveries d on d.source = :source and d.key = incoming.key
+    select incoming.line, incoming.body as sent, d.body as stored
+    from incoming join deliveries d on d.source = :source and d.key = incoming.key
     where d.digest <> incoming.digest order by incoming.line"""
 
 
@@ -189,7 +195,7 @@ def _store(connection: Connection, declared: Source, start: FirstStage, size: in
         "owner": start.owner,
     }
     new = int(connection.execute(text(_STORE), values).scalar_one())
-    conflicts = list(connection.execute(text(_CONFLICTS), values).scalars()) if new < size else []
+    conflicts = _conflicts(connection, declared, values) if new < size else []
     what = "document" if declared.group else "row"
     for line in conflicts:
         result.tell(
@@ -199,6 +205,12 @@ def _store(connection: Connection, declared: Source, start: FirstStage, size: in
     result.new += new
     result.conflicts += len(conflicts)
     result.repeated += size - new - len(conflicts)
+
+
+def _conflicts(connection: Connection, declared: Source, values: Mapping[str, Any]) -> list[int]:
+    """Return the lines of what says something else than what is stored under its id, whatever the files' formats."""
+    differing = connection.execute(text(_CONFLICTS), values, execution_options={"yield_per": AT_ONCE})
+    return [row.line for row in differing if not say_the_same(declared, row.stored, row.sent)]
 
 
 def _ring(engine: Engine, workflow: str) -> None:

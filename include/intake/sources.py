@@ -72,6 +72,10 @@ class Source(BaseModel):
         "same value there are one delivery, {<first column>: value, rows: [row, ...]}, known by that value; each row "
         "has the number of its line as _line",
     )
+    dates: list[str] = Field(
+        default_factory=list,
+        description="Forms in which its files write moments, as strptime has them, beside ISO 8601",
+    )
     volatile: list[str] = Field(
         default_factory=list, description="Top-level names that differ when the same delivery is sent again"
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -93,3 +94,20 @@ def _moment(line: str) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         return None
     return read if _FIRST_YEAR <= read.year < _LAST_YEAR else None
+
+
+def moment_in(written: str, forms: Sequence[str]) -> datetime | None:
+    """Return the moment that a text is, in ISO 8601 or one of `forms` (strptime's); None where it is none.
+
+    :returns: without a zone where the text names none.
+    """
+    try:
+        return datetime.fromisoformat(written)
+    except ValueError:
+        pass
+    for form in forms:
+        try:
+            return datetime.strptime(written, form)
+        except ValueError:
+            continue
+    return None

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from include.contracts.documents import read
+from include.data.normalise.values import moment_in
+from include.intake.sources import source
 
 FILE = Path(__file__).with_name("feeds.yaml")
 
@@ -55,7 +57,9 @@ class Feed(_Strict):
     zone: Annotated[str, AfterValidator(_zone)] | None = Field(
         default=None, description="Of moments that name none; the warehouse's own by default"
     )
-    dates: list[str] = Field(default_factory=list, description="Forms of dates, as strptime has them, beside ISO 8601")
+    dates: tuple[str, ...] = Field(
+        default=(), description="Forms of dates beside ISO 8601; the source's, in sources.yaml"
+    )
     negative: Literal["adjustment", "reject"] = Field(
         default="reject", description="An issue of negative quantities only: stock that is gone otherwise, or a fault"
     )
@@ -81,7 +85,7 @@ class Feed(_Strict):
 
         :param zone: of moments without one, where the feed declares none.
         """
-        return _moment(written.strip(), tuple(self.dates), self.zone or zone)
+        return _moment(written.strip(), self.dates, self.zone or zone)
 
 
 class _File(_Strict):
@@ -90,8 +94,9 @@ class _File(_Strict):
 
 @cache
 def feeds() -> dict[str, Feed]:
-    """Return the feeds by the name of their source, read once."""
-    return _File.model_validate(read(FILE)).feeds
+    """Return the feeds by the name of their source, read once; forms of dates are as their sources declare them."""
+    declared = _File.model_validate(read(FILE)).feeds
+    return {name: each.model_copy(update={"dates": tuple(source(name).dates)}) for name, each in declared.items()}
 
 
 def feed(source: str | None) -> Feed | None:
@@ -101,20 +106,7 @@ def feed(source: str | None) -> Feed | None:
 
 @lru_cache(50_000)
 def _moment(written: str, forms: tuple[str, ...], zone: str) -> datetime | None:
-    found = _as_written(written, forms)
+    found = moment_in(written, forms)
     if found is None or not 1900 <= found.year < 2200:
         return None
     return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
-
-
-def _as_written(written: str, forms: tuple[str, ...]) -> datetime | None:
-    try:
-        return datetime.fromisoformat(written)
-    except ValueError:
-        pass
-    for form in forms:
-        try:
-            return datetime.strptime(written, form)
-        except ValueError:
-            continue
-    return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from include.domain.stock_request.outcomes import Outcomes, write_outcomes
 from include.intake.imports import ImportResult, import_rows, keys_of
 from include.samples import retail
 from tests.support import stock
+from tests.support.spreadsheets import Cell, write_xlsx
 from tests.support.work import rows as dicts
 
 SOURCE = "retail-sales"
@@ -47,6 +50,17 @@ def sample(size: int = SIZE, **more: Any) -> str:
     file = io.StringIO()
     csv.writer(file).writerows(retail.rows(size, **more))
     return file.getvalue()
+
+
+def as_saved(text: str) -> list[list[Cell]]:
+    """The cells of a CSV as a spreadsheet keeps them: numbers as numbers, moments as moments."""
+
+    def cell(value: str) -> Cell:
+        if re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", value):
+            return float(value)
+        return datetime.strptime(value, "%m/%d/%Y %H:%M") if re.match(r"\d+/\d+/\d{4} ", value) else value
+
+    return [[cell(value) for value in row] for row in csv.reader(io.StringIO(text))]
 
 
 def state(engine: Engine) -> list[tuple[Any, ...]]:
@@ -84,6 +98,25 @@ def test_a_generated_year_is_accounted_for_row_by_row_and_again_changes_nothing(
     assert stock.work(engine) == {}
     assert state(engine) == before
     assert outcomes(engine, text, tmp_path)[1] == told
+
+    sheet = tmp_path / "online_retail.xlsx"
+    write_xlsx(sheet, {"Online Retail": as_saved(text), "Notes": [["Remark"]]})
+    as_spreadsheet = bring(engine, sheet)
+    assert (as_spreadsheet.new, as_spreadsheet.repeated, as_spreadsheet.conflicts) == (0, dirt.invoices, 0)
+    assert state(engine) == before
+    assert outcomes(engine, sheet, tmp_path)[1] == told
+
+
+def test_a_spreadsheet_of_an_invoice_that_says_something_else_is_a_conflict(engine: Engine, tmp_path: Path) -> None:
+    stock.prepare(engine)
+    text = HEADER + "536365,85123A,WHITE HEART,6,12/1/2010 8:26,2.50,17850,United Kingdom\n"
+    assert bring(engine, text).new == 1
+    others = {"6,": "7,", "12/1/2010": "1/12/2010", "2.50": "2.05", "85123A": "085123"}
+    for number, (was, now) in enumerate([("", ""), *others.items()]):
+        sheet = tmp_path / f"{number}.xlsx"
+        write_xlsx(sheet, {"Online Retail": as_saved(text.replace(was, now, 1) if was else text)})
+        came = bring(engine, sheet)
+        assert (came.new, came.repeated, came.conflicts) == ((0, 0, 1) if was else (0, 1, 0)), now
 
 
 def test_what_moved_is_what_the_file_says(engine: Engine) -> None:
