@@ -9,16 +9,18 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import groupby
 
 from sqlalchemy import Connection, text
 
 from include.cases.balance import Balance, balances
+from include.contracts.documents import DocumentError
 from include.contracts.model import Contract
 from include.contracts.registry import contracts
 from include.monitoring.service_levels.facts import Lateness, lateness
 from include.monitoring.views.effects import TROUBLE
+from include.stock.warehouse import warehouse
 
 BOOKS_LAST = 10.0  # seconds
 HOURS = 24
@@ -69,6 +71,7 @@ class WorkflowStanding:
     :param effects: state -> effects that did not go well: failed, dead, unknown.
     :param lateness: open cases past their service level, or nearly.
     :param came: cases by hour of the last day, oldest first; `went` the same for those that ended.
+    :param came_today: cases since midnight in the company's time zone; `went_today` the same for those that ended.
     """
 
     contract: Contract
@@ -119,8 +122,8 @@ def board(connection: Connection, books: Mapping[str, Balance]) -> list[Workflow
     declared = contracts()
     now = datetime.now(UTC)
     hours = [now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=back) for back in range(HOURS)][::-1]
-    values = {"workflows": list(declared), "since": hours[0]}
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = now.astimezone(zone()).replace(hour=0, minute=0, second=0, microsecond=0)
+    values = {"workflows": list(declared), "since": min(hours[0], midnight)}
     standing = stages(connection, declared)
     came = {(row.workflow, row.hour): row.cases for row in connection.execute(text(_CAME), values)}
     went = {(row.workflow, row.hour): row.cases for row in connection.execute(text(_WENT), values)}
@@ -142,6 +145,14 @@ def board(connection: Connection, books: Mapping[str, Balance]) -> list[Workflow
         )
         for workflow, of in declared.items()
     ]
+
+
+def zone() -> tzinfo:
+    """The time zone in which today began: the company's; UTC while its file cannot be read, for work goes on then."""
+    try:
+        return warehouse().zone
+    except DocumentError:
+        return UTC
 
 
 def stages(connection: Connection, declared: Mapping[str, Contract]) -> dict[str, list[StageStanding]]:

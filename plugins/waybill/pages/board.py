@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from include.data.database import engine
 from include.monitoring.plots import flow
-from include.monitoring.views.board import Books, board
+from include.monitoring.views.board import Books, board, zone
 from waybill.pages.rendering import page
 from waybill.pages.visitor import Looking
 
@@ -23,5 +23,6 @@ def show(visitor: Looking, said: str | None = None) -> HTMLResponse:
         workflows = board(connection, books)
     return page(
         "board.html", visitor, tab="board", said=said, workflows=workflows, counted_at=counted_at,
-        balanced=all(each.balanced for each in workflows), flow=lambda each: flow(tuple(each.came), tuple(each.went)),
+        balanced=all(each.balanced for each in workflows), zone=zone(),
+        flow=lambda each: flow(tuple(each.came), tuple(each.went)),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import Engine
 
 from include.cases.model import Reason
 from include.monitoring.service_levels.facts import keep_up
+from include.stock.warehouse import FILE, VARIABLE
 from tests.integration.monitoring.test_alerts import set_aside
 from tests.support.histories import cases_with
 from tests.support.pages import GLANCE, column_of
@@ -72,6 +74,23 @@ def test_what_is_late_and_what_soon_will_be_is_counted_and_leads_to_its_cases(en
     assert listed == {"late": late[::-1], "late_soon": [soon], "in_progress": [soon, *late[::-1]]}
     assert "late since" in vera.text("/cases?state=late&step=normalise")
     assert "No case stands there" in vera.text("/cases?state=late&step=capture")
+
+
+def test_today_begins_at_the_companys_midnight(
+    engine: Engine, log_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    ahead = (1 - now.hour + 9) % 24 - 9  # hours from UTC to where it is after one at night
+    file = tmp_path / "warehouse.yaml"
+    file.write_text(re.sub(r"(?m)^zone: .*", f"zone: Etc/GMT{-ahead:+d}", FILE.read_text("utf-8")), "utf-8")
+    for hours in (0, 3):
+        cases_with(engine, [(now - timedelta(hours=hours), "received", "capture", "pending")])
+    came = []
+    for path in (file, tmp_path / "gone.yaml"):
+        monkeypatch.setenv(VARIABLE, str(path))
+        came.append(column_of(log_in("viewer").text("/board"), GLANCE, "In today"))
+    assert came[0] == ["1"]
+    assert came[1] in (["1"], ["2"]), "by UTC, when the company's file cannot be read"
 
 
 def test_a_stranger_sees_nothing(log_in: Any) -> None:
