@@ -76,7 +76,7 @@ _runs = itertools.count(1)
 
 
 def prepare(engine: Engine, amount: int = 100_000) -> None:
-    """Enter suppliers and budgets of 2026."""
+    """Enter suppliers, and budgets from 2026 on."""
     with authored(engine, actor="system:test") as connection:
         connection.execute(
             text("insert into erp_suppliers (key, record) values (:key, :record)"),
@@ -86,7 +86,7 @@ def prepare(engine: Engine, amount: int = 100_000) -> None:
             connection.execute(
                 text("""
                     insert into budgets (cost_centre, category, starts, ends, amount, currency)
-                    values (:centre, :category, '2026-01-01', '2026-12-31', :amount, 'EUR')"""),
+                    values (:centre, :category, '2026-01-01', '2096-12-31', :amount, 'EUR')"""),
                 {"centre": centre, "category": category, "amount": amount},
             )
 

@@ -125,8 +125,8 @@ def test_what_arrives_in_a_batch_is_there_for_whoever_takes_in_it(engine: Engine
 
 def test_of_lots_the_one_that_expires_first_is_taken_and_an_expired_one_never(engine: Engine) -> None:
     stock(engine, "FLOUR", 5, lot="OLD", expires_on="2026-02-01")
-    stock(engine, "FLOUR", 5, lot="LATE", expires_on="2028-01-01")
-    stock(engine, "FLOUR", 5, lot="SOON", expires_on="2027-01-01")
+    stock(engine, "FLOUR", 5, lot="LATE", expires_on="2098-01-01")
+    stock(engine, "FLOUR", 5, lot="SOON", expires_on="2097-01-01")
     case = request(engine, "issue", {"item": "FLOUR", "quantity": "7.5"})
     work(engine)
     assert [row[1::3] for row in movements(engine, case)] == [("LATE", Decimal("2.5")), ("SOON", Decimal(5))]
@@ -134,12 +134,12 @@ def test_of_lots_the_one_that_expires_first_is_taken_and_an_expired_one_never(en
 
 
 def test_a_lot_that_comes_is_known_with_its_last_day(engine: Engine) -> None:
-    request(engine, "receipt", {"item": "FLOUR", "quantity": 3, "lot": "F-1", "expires_on": "2028-05-01"})
+    request(engine, "receipt", {"item": "FLOUR", "quantity": 3, "lot": "F-1", "expires_on": "2098-05-01"})
     case = request(engine, "issue", {"item": "FLOUR", "quantity": 1})
     work(engine)
     assert movements(engine, case)[0][1] == "F-1"
     (lot,) = rows(engine, "select expires_on::text from stock_lots where lot = 'F-1'")
-    assert lot["expires_on"] == "2028-05-01"
+    assert lot["expires_on"] == "2098-05-01"
 
 
 # -- not enough

@@ -40,8 +40,8 @@ BEFORE = ("read_request", "validate", "route", "reserve", "approve")
 def _warehouse(engine: Engine) -> None:
     prepare(engine)
     stock(engine, "BOLT-8", 100)
-    stock(engine, "FLOUR", 10, lot="F-1", expires_on="2028-01-01")
-    stock(engine, "FLOUR", 10, lot="F-2", expires_on="2028-02-01")
+    stock(engine, "FLOUR", 10, lot="F-1", expires_on="2098-01-01")
+    stock(engine, "FLOUR", 10, lot="F-2", expires_on="2098-02-01")
 
 
 def shipped(engine: Engine, *lines: dict[str, Any]) -> tuple[int, str]:
