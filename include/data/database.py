@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import orjson
+import psycopg
 from alembic import command
 from alembic.config import Config
 from psycopg.types.json import set_json_dumps, set_json_loads
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 SCHEMA = "waybill"
 set_json_dumps(partial(orjson.dumps, default=str))
@@ -87,13 +90,30 @@ def authored(target: Engine, *, actor: str, run: str = "", step: str = "") -> It
 
 def sign(connection: Connection, *, actor: str, run: str = "", step: str = "") -> None:
     """Name the author of everything that the current transaction still changes."""
-    connection.execute(
-        text(
-            "select set_config('waybill.actor', :actor, true), set_config('waybill.run', :run, true),"
-            " set_config('waybill.step', :step, true)"
-        ),
-        {"actor": actor, "run": run, "step": step},
-    )
+    with driver(connection) as direct:
+        direct.execute(_SIGN, (actor, run, step))
+
+
+_SIGN = """
+    select set_config('waybill.actor', %s, true), set_config('waybill.run', %s, true),
+           set_config('waybill.step', %s, true)"""
+
+
+@contextmanager
+def driver(connection: Connection) -> Iterator[psycopg.Connection[Any]]:
+    """Yield psycopg's own connection, in the transaction that was begun: for COPY, and for what every posting does.
+
+    A statement takes half as long by itself as through SQLAlchemy. Errors are SQLAlchemy's all the same.
+
+    :raises RuntimeError: when the connection was given back.
+    """
+    direct = connection.connection.driver_connection
+    if direct is None:
+        raise RuntimeError("the connection is closed")
+    try:
+        yield direct
+    except psycopg.Error as error:
+        raise DBAPIError.instance(None, None, error, psycopg.Error) from error
 
 
 def _configured(connection: Connection) -> Config:

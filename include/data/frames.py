@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 from sqlalchemy import Connection, text
 
+from include.data.database import driver
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -27,16 +29,24 @@ def array_of(values: Iterable[Any]) -> str:
     """Return values as PostgreSQL writes an array, to be bound in `cast(:name as text[])`.
 
     For many thousands of texts, numbers and moments: the driver takes ten times as long to adapt them one by one.
+
+    :param values: texts, or anything else whose text PostgreSQL reads; any may be None.
     """
-    return "{" + ",".join([_element(value) for value in values]) + "}"
+    elements = list(values)
+    try:
+        joined = '","'.join(elements)
+    except TypeError:  # not texts alone
+        return "{" + ",".join(["null" if each is None else _element(each) for each in elements]) + "}"
+    if "\\" in joined or joined.count('"') > 2 * len(elements) - 2 or not elements:
+        return "{" + ",".join(map(_element, elements)) + "}"
+    return f'{{"{joined}"}}'
 
 
 def _element(value: Any) -> str:
-    if isinstance(value, str):
-        if "\\" in value or '"' in value:
-            value = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{value}"'
-    return "null" if value is None else str(value)
+    if not isinstance(value, str):
+        return str(value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
@@ -50,10 +60,7 @@ def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: 
     statement = sql.SQL("copy {} ({}) from stdin").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
-    driver = connection.connection.driver_connection
-    if driver is None:  # only after the connection was given back
-        raise RuntimeError("the connection is closed")
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+    with driver(connection) as direct, direct.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
             written += 1

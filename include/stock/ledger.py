@@ -15,6 +15,7 @@ from psycopg.errors import Diagnostic
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
+from include.data.database import driver
 from include.data.frames import array_of
 
 
@@ -101,7 +102,8 @@ _SENT = "unnest({}) as v({})".format(
     ", ".join(f"cast(:{name} as {kind}[])" for name, kind in _COLUMNS.items()), ", ".join(_COLUMNS)
 )
 _HOLD = text("select hold_stock(cast(:items as text[]), cast(:locations as text[]), cast(:lots as text[]))")
-_POST = text("select post_stock({})".format(", ".join(f"cast(:{name} as {kind}[])" for name, kind in _COLUMNS.items())))
+_POST = "select post_stock({})".format(", ".join(f"cast(%({name})s as {kind}[])" for name, kind in _COLUMNS.items()))
+"""With psycopg's own placeholders."""
 _DIFFERS = text(f"""
     select v.key from {_SENT} join stock_movements m using (key)
     where (m.item, m.lot, m.source, m.destination, m.quantity)
@@ -140,7 +142,8 @@ def post(connection: Connection, movements: Iterable[Movement]) -> int:
         return 0
     values = {name: array_of([getattr(movement, name) for movement in every]) for name in _COLUMNS}
     try:
-        new: int = connection.execute(_POST, values).scalar_one()
+        with driver(connection) as direct:
+            new = int(direct.execute(_POST, values).fetchall()[0][0])
     except IntegrityError as error:
         raise refusal(error) from error
     if new < len(every):

@@ -15,13 +15,14 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import orjson
-from psycopg import Connection as Driver
 from psycopg.rows import namedtuple_row
 from sqlalchemy import Connection, Row, text
 
+from include.data.database import driver
+from include.data.frames import copy_rows
 from include.stock.costing import MOVING_AVERAGE, Costing, Move, State, Worth
 from include.stock.warehouse import warehouse
 
@@ -226,7 +227,10 @@ def _movements(
     places = [(begin.item, begin.upto_at, begin.upto_id) for begin in begins]
     if not places:
         return
-    with _driver(connection).cursor("stock_movements_to_value", row_factory=namedtuple_row) as cursor:
+    with (
+        driver(connection) as direct,
+        direct.cursor("stock_movements_to_value", row_factory=namedtuple_row) as cursor,
+    ):
         cursor.execute(_MOVEMENTS, {**_columns(("items", "at", "ids"), places), "until": until})
         while block := cursor.fetchmany(MOVEMENTS_AT_ONCE):
             yield block
@@ -244,9 +248,7 @@ def _go_on(here: Reached, rows: Sequence[Any]) -> list[Worth]:
 
 def _write(connection: Connection, new: Sequence[tuple[Any, ...]], changed: Sequence[tuple[Any, ...]]) -> None:
     if new:
-        with _driver(connection).cursor() as cursor, cursor.copy(_COPY_VALUES) as copy:
-            for row in new:
-                copy.write_row(row)
+        copy_rows(connection, "stock_values", _VALUES, new)
     if changed:
         names = ("ids", "because", "unit_costs", "values", "variances", "uncosted")
         connection.execute(_CHANGE, _columns(names, changed))
@@ -259,11 +261,6 @@ def _keep(connection: Connection, statement: Any, rows: Sequence[dict[str, Any]]
 
 def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-
-
-def _driver(connection: Connection) -> Driver[Any]:
-    """Return psycopg's own connection, for streams in both directions."""
-    return cast("Driver[Any]", connection.connection.driver_connection)
 
 
 def _chunks(values: Sequence[T], size: int) -> Iterator[list[T]]:
@@ -366,8 +363,7 @@ _MOVEMENTS = """
     left join stock_values v on v.movement_id = m.id
     where a.real <> b.real and m.moved_at < coalesce(%(until)s::timestamptz, 'infinity')
     order by m.item, m.moved_at, m.id"""
-_COPY_VALUES = """
-    copy stock_values (movement_id, item, moved_at, unit_cost, value, variance, uncosted) from stdin"""
+_VALUES = ("movement_id", "item", "moved_at", "unit_cost", "value", "variance", "uncosted")
 _CHANGE = text("""
     with changed as (
         select * from unnest(cast(:ids as bigint[]), cast(:because as bigint[]), cast(:unit_costs as numeric[]),

@@ -6,7 +6,7 @@ request of which something is posted stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,7 @@ from include.domain.stock_request.counts import compare_counts
 from include.domain.stock_request.facts import keeper_of
 from include.domain.stock_request.feeds import Feed, feed
 from include.domain.stock_request.kinds import Kind, decided, kinds
-from include.domain.stock_request.reading import Line, Reader, clean, code_of
+from include.domain.stock_request.reading import Line, Reader, clean
 from include.intake.received import Received, received
 from include.stock.items import Item, load_items, upsert_items
 from include.stock.warehouse import sync, virtual
@@ -256,29 +256,34 @@ def _write(connection: Connection, requests: Sequence[Request]) -> None:
 
 def _items(connection: Connection, requests: Sequence[Request]) -> dict[str, Item]:
     """The items that the lines name; feeds that may, teach those that are not known."""
-    named: set[str] = set()
+    named = {
+        code
+        for request in requests
+        for entry in request.entries
+        if isinstance(entry, dict) and (code := clean(entry.get("item")))
+    }
+    items = load_items(connection, named | {code.upper() for code in named})
+    unknown = {code for code in named if code not in items and code.upper() not in items}
+    learned: dict[str, Item] = {}
     for request in requests:
-        for entry in request.entries:
-            if isinstance(entry, Mapping) and (code := clean(entry.get("item"))):
-                named.update((code, code.upper()))
-    items = load_items(connection, named)
-    learned = {item.code: item for request in requests for item in _learned(request, items)}
+        _learn(request, unknown, learned)
     if learned:
         upsert_items(connection, [learned[code] for code in sorted(learned)], only_new=True)
         items |= load_items(connection, list(learned))
     return items
 
 
-def _learned(request: Request, items: Mapping[str, Item]) -> Iterator[Item]:
+def _learn(request: Request, unknown: Container[str], learned: dict[str, Item]) -> None:
+    """Add the unknown items of a request, as it first names them, where its feed may teach them."""
     taken_as = request.feed
     if taken_as is None or taken_as.unknown_items != "learn" or taken_as.learned is None:
         return
     for entry in request.entries:
-        if isinstance(entry, Mapping) and (code := code_of(entry, items)) and code not in items:
-            if not taken_as.stocks(code) or len(code) > 100:
-                continue
-            code = code.upper()
-            yield Item(
+        if not isinstance(entry, dict) or (named := clean(entry.get("item"))) not in unknown or named is None:
+            continue
+        code = named.upper()
+        if code not in learned and len(named) <= 100 and taken_as.stocks(named):
+            learned[code] = Item(
                 code=code,
                 title=(clean(entry.get("description")) or code)[:200],
                 group=taken_as.learned.group,

@@ -65,6 +65,8 @@ def code_of(entry: Mapping[str, Any], items: Mapping[str, Item]) -> str | None:
 
 def clean(value: Any) -> str | None:
     """Return a text as one clean line; None where nothing was given."""
+    if value is None:
+        return None
     return _clean(value) if type(value) is str else given(value)
 
 
@@ -73,7 +75,7 @@ _clean = lru_cache(200_000)(given)
 
 def numbered(entries: Sequence[Any]) -> Iterable[tuple[int, Any]]:
     """Return lines as they were sent with their numbers: in a file that of the row, else their place."""
-    rows: list[Any] = [entry.get(ROW) if isinstance(entry, Mapping) else None for entry in entries]
+    rows: list[Any] = [entry.get(ROW) if isinstance(entry, dict) else None for entry in entries]
     if len(set(rows)) == len(rows) and all(type(row) is int and 0 < row < 2**31 for row in rows):
         return zip(rows, entries, strict=True)
     return enumerate(entries, 1)
@@ -91,7 +93,7 @@ class Reader:
         """Yield every line with its number, in a file that of its row; never raises for anything a sender can send."""
         seen: set[tuple[Any, ...]] = set()
         for number, entry in numbered(entries):
-            if not isinstance(entry, Mapping):
+            if not isinstance(entry, dict):
                 yield _UNREADABLE._replace(line=number)
                 continue
             line = self._line(number, entry, kind, counted, feed)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from include.data.database import driver
 from tests.support.work import change, receive, rows
 
 
@@ -88,3 +89,12 @@ def test_a_delivery_without_a_case_unbalances_the_books(engine: Engine) -> None:
     )
     (books,) = rows(engine, "select received, in_progress, difference from balance")
     assert books == {"received": 4, "in_progress": 3, "difference": 1}
+
+
+def test_what_the_driver_itself_raises_comes_as_any_other_error(engine: Engine) -> None:
+    with (
+        pytest.raises(IntegrityError, match="null value"),
+        engine.begin() as connection,
+        driver(connection) as direct,
+    ):
+        direct.execute("insert into events (workflow) values (null)")
