@@ -137,7 +137,8 @@ def run_figures(connection: Connection, since: datetime) -> list[RunFigures]:
     rows = connection.execute(
         text(f"""
             with spread as ({percentiles})
-            select r.*, q.median as queued, q.p95 as queued_p95, t.median as took, t.p95 as took_p95
+            select r.*, least(q.median, longest_queued) as queued, least(q.p95, longest_queued) as queued_p95,
+                   least(t.median, longest) as took, least(t.p95, longest) as took_p95
             from (select dag_id, sum(runs)::bigint as runs, sum(failed)::bigint as failed,
                          case when sum(queued) > 0 then max(longest_queued) end as longest_queued,
                          case when sum(started) > 0 then max(longest_took) end as longest
