@@ -50,10 +50,17 @@ test: lint ## Lint, then every test
 
 .PHONY: lint
 lint: install ## Style, types, layers and contracts; changes nothing
+	@$(MAKE) --no-print-directory --jobs 2 types style layers contracts
+
+.PHONY: types style layers contracts
+types:
+	$(BIN)/mypy
+style:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+layers:
 	PYTHONPATH=.:plugins $(BIN)/lint-imports
+contracts:
 	$(BIN)/python -m include.contracts check
 
 .PHONY: format

@@ -31,17 +31,26 @@ def free_port() -> int:
     return port
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def home() -> Iterator[Home]:
-    """A home outside pytest's folder, which other sessions of pytest close to PostgreSQL's user."""
+    """A home for all of these tests, with what each leaves in it: whatever starts must cope with that.
+
+    It is outside pytest's folder, which other sessions of pytest close to PostgreSQL's user.
+    """
     folder = Path(tempfile.mkdtemp(prefix="waybill-runtime-"))
     yield Home(folder / "home", free_port())
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
+def new(home: Home) -> None:
+    """Let the home be one in which nothing was ever started."""
+    shutil.rmtree(home.path, ignore_errors=True)
+
+
+@pytest.fixture
 def run(home: Home) -> Iterator[Run]:
-    """Run a command of the runtime on a home of its own, and stop everything at the end."""
+    """Run a command of the runtime on the home, and stop everything at the end."""
 
     def command(*words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("WAYBILL_", "AIRFLOW"))}
@@ -126,6 +135,7 @@ def test_a_stale_process_number_of_another_program_does_not_stop_postgres(run: R
     assert answers(run("database").stdout.strip())
 
 
+@pytest.mark.usefixtures("new")
 def test_a_data_directory_that_was_cut_short_is_made_anew(run: Run, home: Home) -> None:
     (home.postgres / "base").mkdir(parents=True)
     assert answers(run("database").stdout.strip())
@@ -140,6 +150,7 @@ def test_a_taken_port_is_a_message_and_not_a_trace(run: Run, home: Home) -> None
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.usefixtures("new")
 def test_down_without_anything_to_stop_is_fine(run: Run) -> None:
     assert "stopped" in run("down").stdout
 
@@ -155,6 +166,7 @@ def test_every_command_explains_itself() -> None:
 @pytest.mark.slow
 @pytest.mark.airflow
 @pytest.mark.timeout(1500)
+@pytest.mark.usefixtures("new")
 def test_the_demo_ends_with_balanced_books_and_everything_heals_and_stops(run: Run, home: Home) -> None:
     done = run("demo", "--seconds", "240")
     assert "They balance" in done.stdout
