@@ -33,7 +33,8 @@ def faults(report: Report, found: Read) -> list[Reason]:
     reasons = []
     if len(found.tables["totals"]) != 1:
         reasons.append(Reason("report.totals", f"There are {len(found.tables['totals'])} rows of totals, not one."))
-    for frame, suite in ((_cells(report, found), cell_suite), (_comparisons(report, found), comparison_suite)):
+    # What does not agree comes first: it says more than the many cells that are wrong with it.
+    for frame, suite in ((_comparisons(report, found), comparison_suite), (_cells(report, found), cell_suite)):
         reasons += _failures(frame, suite)
     return reasons[:MOST_REASONS]
 

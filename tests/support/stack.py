@@ -32,6 +32,10 @@ CALM = {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25", "WAYBILL_PAUSE_
 begins without the last day's work of every DAG."""
 
 
+LONGEST_PAUSE = 0.6
+"""Seconds."""
+
+
 def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.socket() as probe:
@@ -85,12 +89,16 @@ class Waybill:
         )
 
     def wait_until(self, what: Callable[[], Any], seconds: float = 120, every: float = 0.2) -> Any:
-        """Return the first truthy answer of `what`; fail when it stays false."""
+        """Return the first truthy answer of `what`; fail when it stays false.
+
+        :param every: seconds between two looks, which grow longer: an API server that is asked all the time costs much.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if answer := what():
                 return answer
             time.sleep(every)
+            every = max(every, min(every * 1.2, LONGEST_PAUSE))
         raise AssertionError(f"not within {seconds} s: {what}; cases: {self.standing()}")
 
     def settle(self, seconds: float = 120) -> None:
