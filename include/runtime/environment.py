@@ -268,7 +268,8 @@ def _airflow_settings(home: Home, airflow_url: str, passwords: Path) -> dict[str
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "20",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         # Triggers of a triggerer that died are taken over after this long, in s; until then no lead is noticed.
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
+        # The sign of one that lives may be 13 s old after a start, and older on a busy machine.
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "25",
         # What a scheduler that died had queued or running is looked after in minutes, not in five or more, in s.
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
