@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 import asyncpg
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
-from sqlalchemy.exc import SQLAlchemyError
 
 from include.cases.store import PENDING
-from include.data.database import SCHEMA, asyncpg_dsn
+from include.data.database import SCHEMA, asyncpg_dsn, engine
 from include.integrations import uncarried
 
 CHANNEL = "waybill_cases"
@@ -24,7 +24,6 @@ LOOK = PENDING.replace(":workflow", "$1") + ", (select coalesce(max(id), 0) from
 REPEAT_AFTER = 15.0
 """Seconds after which an announcement that nobody acted on is made again."""
 RECONNECT_AFTER = 2.0
-DUE = uncarried.DUE.replace(":looked_after", "$1").replace(":carried", "$2")
 REPEAT_DUE_AFTER = 60.0
 """The same for what is to be sent: a system that cannot be called now is not called more often."""
 
@@ -83,77 +82,60 @@ class PendingCasesTrigger(BaseEventTrigger):
             woken.set()
 
 
-class DueEffectsTrigger(BaseEventTrigger):
-    """Fires when effects are due that no case carries; see `include.integrations.uncarried`.
+class WorkDueTrigger(BaseEventTrigger):
+    """Fires when something is due, and again when it is still due a minute later. Subclasses say what.
 
     :param poll_interval: seconds between looks.
     """
+
+    def __init__(self, poll_interval: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again."""
+        return f"waybill.triggers.{type(self).__name__}", {"poll_interval": self.poll_interval}
+
+    @abstractmethod
+    def due(self) -> set[str]:
+        """Return what is due, by name; called in a thread."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch for ever; a look that fails, as when the database is away, is followed by the next one."""
+        announced_at, last = float("-inf"), set[str]()
+        while True:
+            try:
+                due = await asyncio.to_thread(self.due)
+            except Exception as error:  # a trigger that raises begins anew, and has forgotten what it announced
+                self.log.warning("%s could not look: %s", type(self).__name__, type(error).__name__)
+                due = set()
+            if due and (due - last or time.monotonic() - announced_at > REPEAT_DUE_AFTER):
+                announced_at = time.monotonic()
+                yield TriggerEvent({"due": sorted(due)})  # type: ignore[no-untyped-call]
+            last = due
+            await asyncio.sleep(self.poll_interval)
+
+
+class DueEffectsTrigger(WorkDueTrigger):
+    """Fires when effects are due that no case carries, by system; see `include.integrations.uncarried`."""
 
     def __init__(self, poll_interval: float = 5.0) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.poll_interval = poll_interval
+        super().__init__(poll_interval)
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what it takes to make this trigger again."""
-        return "waybill.triggers.DueEffectsTrigger", {"poll_interval": self.poll_interval}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch for ever; a database that is away is waited for."""
-        values = await asyncio.to_thread(uncarried.values)
-        while True:
-            try:
-                async for event in self._watch(values):
-                    yield event
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                self.log.warning("the watcher of the ledger lost the database: %s", type(error).__name__)
-                await asyncio.sleep(RECONNECT_AFTER)
-
-    async def _watch(self, values: dict[str, Any]) -> AsyncIterator[TriggerEvent]:
-        connection = await asyncpg.connect(
-            asyncpg_dsn(), timeout=5, command_timeout=5, server_settings={"search_path": SCHEMA}
-        )
-        try:
-            announced_at, last = 0.0, set[str]()
-            while True:
-                rows = await connection.fetch(DUE, values["looked_after"], values["carried"])
-                due = {row["system"] for row in rows}
-                if due and (due - last or time.monotonic() - announced_at > REPEAT_DUE_AFTER):
-                    announced_at = time.monotonic()
-                    yield TriggerEvent({"systems": sorted(due)})  # type: ignore[no-untyped-call]
-                last = due
-                await asyncio.sleep(self.poll_interval)
-        finally:
-            await connection.close(timeout=2)
+    def due(self) -> set[str]:
+        """Return the systems that have some."""
+        with engine().connect() as connection:
+            return set(uncarried.systems_due(connection))
 
 
-class ApprovalWorkTrigger(BaseEventTrigger):
-    """Fires when a message of an approval is due, or a round was left behind; see `waybill.approvals.work_due`.
-
-    :param poll_interval: seconds between looks.
-    """
+class ApprovalWorkTrigger(WorkDueTrigger):
+    """Fires when a message of an approval is due, or a round was left behind; see `waybill.approvals.work_due`."""
 
     def __init__(self, poll_interval: float = 20.0) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.poll_interval = poll_interval
+        super().__init__(poll_interval)
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what it takes to make this trigger again."""
-        return "waybill.triggers.ApprovalWorkTrigger", {"poll_interval": self.poll_interval}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch for ever; a database that is away is waited for."""
+    def due(self) -> set[str]:
+        """Return whether there is something to do, as the only name."""
         from waybill.approvals import work_due  # noqa: PLC0415 - for the triggerer only
 
-        announced_at = float("-inf")
-        was_due = False
-        while True:
-            try:
-                due = await asyncio.to_thread(work_due)
-            except SQLAlchemyError as error:
-                self.log.warning("the watcher of the approvals lost the database: %s", type(error).__name__)
-                due = False
-            if due and (not was_due or time.monotonic() - announced_at > REPEAT_DUE_AFTER):
-                announced_at = time.monotonic()
-                yield TriggerEvent({})  # type: ignore[no-untyped-call]
-            was_due = due
-            await asyncio.sleep(self.poll_interval)
+        return {"approvals"} if work_due() else set()

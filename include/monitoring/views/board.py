@@ -19,7 +19,7 @@ from include.contracts.documents import DocumentError
 from include.contracts.model import Contract
 from include.contracts.registry import contracts
 from include.monitoring.service_levels.facts import Lateness, lateness
-from include.monitoring.views.effects import TROUBLE
+from include.monitoring.views.effects import PLANNED_BY, TROUBLE
 from include.stock.warehouse import warehouse
 
 BOOKS_LAST = 10.0  # seconds
@@ -40,8 +40,7 @@ _WENT = """
     select workflow, date_trunc('hour', closed_at) as hour, count(*) as cases from cases
     where closed_at >= :since group by 1, 2"""
 _EFFECTS = f"""
-    select c.workflow, e.state, count(*) as effects from effects e join cases c on c.id = e.case_id
-    where {TROUBLE} group by 1, 2"""
+    select {PLANNED_BY} as workflow, e.state, count(*) as effects from effects e where {TROUBLE} group by 1, 2"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,8 @@ class StageStanding:
 class WorkflowStanding:
     """One workflow at a glance.
 
-    :param effects: state -> effects that did not go well: failed, dead, unknown.
+    :param books: None where no case has ever come in.
+    :param effects: state -> effects that it planned and that did not go well: failed, dead, unknown.
     :param lateness: open cases past their service level, or nearly.
     :param came: cases by hour of the last day, oldest first; `went` the same for those that ended.
     :param came_today: cases since midnight in the company's time zone; `went_today` the same for those that ended.
@@ -88,6 +88,11 @@ class WorkflowStanding:
     def balanced(self) -> bool:
         """Whether every case that came in is accounted for."""
         return self.books is None or self.books.difference == 0
+
+    @property
+    def seen(self) -> bool:
+        """Whether there is anything to show: cases came in, or something that it planned did not go well."""
+        return self.books is not None or bool(self.effects)
 
     def standing(self, *states: str) -> int:
         """Open cases in any of the states."""

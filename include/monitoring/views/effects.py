@@ -31,6 +31,9 @@ TROUBLE = f"""(e.state in ('failed', 'unknown')
                or (e.state = 'dead' and not starts_with(e.error, '{WITHDRAWN}')))"""
 """The SQL that is true for an effect `e` that did not go well, and that somebody wants: the condition of an index."""
 
+PLANNED_BY = "split_part(e.key, '/', 1)"
+"""The SQL for the workflow that planned an effect `e`."""
+
 # Each names the condition of a partial index first.
 _OVERDUE = "(e.state in ('pending', 'failed') and e.state = 'pending' and e.available_at < now() - :long)"
 _ABANDONED = "(e.state in ('sending', 'unknown') and e.state = 'sending' and e.lease_until < now() - :long)"
@@ -57,12 +60,14 @@ class Choice:
 
     :param state: one of `STATES`; all that is failed, dead or unknown where it is empty.
     :param cause: what effects with the same error have in common, as the groups have it.
+    :param workflow: the one that planned them.
     """
 
     state: str = ""
     system: str = ""
     operation: str = ""
     cause: str = ""
+    workflow: str = ""
 
     @property
     def condition(self) -> str:
@@ -76,7 +81,8 @@ class Choice:
                 which = TROUBLE
             case _:
                 which = f"{TROUBLE} and e.state = :state"
-        return which + "".join(f" and e.{name} = :{name}" for name in self.named if name != "state")
+        columns = {"system": "e.system", "operation": "e.operation", "cause": "e.cause", "workflow": PLANNED_BY}
+        return which + "".join(f" and {columns[name]} = :{name}" for name in self.named if name in columns)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -134,7 +140,7 @@ def listed(connection: Connection, choice: Choice, *, before: int | None = None)
     return connection.execute(
         text(f"""
             select e.id, e.state, e.system, e.operation, e.target, e.step, e.mode, e.attempts, e.error, e.created_at,
-                   e.available_at, e.case_id, split_part(e.key, '/', 1) as workflow
+                   e.available_at, e.case_id, {PLANNED_BY} as workflow
             from (select e.id from effects e
                   where {choice.condition} and (cast(:before as bigint) is null or e.id < :before)
                   order by e.id desc limit :limit) as found

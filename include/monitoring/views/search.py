@@ -33,6 +33,8 @@ SHORTEST_NAME = 2
 FEWEST_DIGITS = 7
 """Digits of a telephone number, without its country, that are enough to look for it."""
 LARGEST_ID = 2**63 - 1
+LAST_LETTER = 0x10FFFF
+"""Behind all others, in the order of the collation C."""
 IN_PROGRESS = ("pending", "running")
 OPEN = ("pending", "running", "waiting", "quarantined")
 STATES = (*OPEN, "finished", "rejected")
@@ -249,10 +251,11 @@ def _ways(query: str) -> Iterator[Way]:
         yield "telephone", _BY_PHONE, {"from": (behind := digits.lstrip("0")[::-1]), "to": _after(behind)}
     elif sum(character.isalpha() for character in query) >= SHORTEST_NAME:
         named = company(query)
-        key, name = (named.key if named else None) or query.lower(), query.lower()
-        yield "company", _by_name("leads", "company_key"), {"from": key, "to": _after(key)}
+        key = (named.key if named else None) or query.lower()
+        yield "company", _by_name("leads", "company_key", "cast(:name as text)"), {"name": key}
         for table in ("purchase_requests", "supplier_invoices"):
-            yield "supplier", _by_name(table, "lower(supplier_name)"), {"from": name, "to": _after(name)}
+            by_name = _by_name(table, "plain_letters(supplier_name)", "plain_letters(:name)")
+            yield "supplier", by_name, {"name": query}
 
 
 def _keys(query: str) -> dict[str, Any]:
@@ -265,8 +268,8 @@ def _keys(query: str) -> dict[str, Any]:
 
 
 def _after(prefix: str) -> str:
-    """The first text behind all that begin with `prefix`, in the order of the collation C."""
-    return prefix + chr(0x10FFFF)
+    """The first text behind all that begin with `prefix`."""
+    return prefix + chr(LAST_LETTER)
 
 
 _BY_UUID = """
@@ -337,15 +340,18 @@ _BY_PHONE = """
     ) found order by id desc"""
 
 
-def _by_name(table: str, name: str) -> str:
+def _by_name(table: str, name: str, beginning: str) -> str:
     """Return the SQL for the newest cases of the names that begin with a text.
+
+    :param name: what an index of the table has of a name; `beginning` the same of what was typed.
 
     It steps from one name to the next in the index, so that a name with a million cases costs what one with ten does.
     """
-    name, between = f'{name} collate "C"', f'{name} collate "C" < :to'
+    name = f'{name} collate "C"'
+    between = f"{name} < {beginning} || chr({LAST_LETTER})"
     return f"""
         with recursive names as (
-            (select {name} as name from {table} where {name} >= :from and {between} order by 1 limit 1)
+            (select {name} as name from {table} where {name} >= {beginning} and {between} order by 1 limit 1)
             union all
             select (select {name} from {table} where {name} > names.name and {between} order by 1 limit 1)
             from names where names.name is not null

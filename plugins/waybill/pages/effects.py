@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from include.contracts.model import SystemOperation
-from include.contracts.registry import contract
+from include.contracts.registry import contract, contracts
 from include.data.database import engine
 from include.integrations import by_hand
 from include.integrations.by_hand import Handled
@@ -55,8 +55,9 @@ def _looked_for(
     system: Annotated[str, Query(max_length=100)] = "",
     operation: Annotated[str, Query(max_length=100)] = "",
     cause: Annotated[str, Query(pattern="^([0-9a-f]{12})?$")] = "",
+    workflow: Annotated[str, Query(max_length=100)] = "",
 ) -> Choice:
-    return Choice(state, system, operation, cause)
+    return Choice(state, system, operation, cause, workflow)
 
 
 def _meant(
@@ -64,8 +65,9 @@ def _meant(
     system: Annotated[str, Form(max_length=100)] = "",
     operation: Annotated[str, Form(max_length=100)] = "",
     cause: Annotated[str, Form(pattern="^([0-9a-f]{12})?$")] = "",
+    workflow: Annotated[str, Form(max_length=100)] = "",
 ) -> Choice:
-    return Choice(state, system, operation, cause)
+    return Choice(state, system, operation, cause, workflow)
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ def show(visitor: Looking, choice: LookedFor, before: int | None = None, said: s
         found = listed(connection, choice, before=before)
         return page(
             "effects.html", visitor, tab="effects", said=said, choice=choice, states=STATES, known=operations(),
-            systems=systems(connection), groups=groups(connection), most=MOST_GROUPS, effects=found,
-            actions=_actions(choice.state),
+            workflows=contracts(), systems=systems(connection), groups=groups(connection), most=MOST_GROUPS,
+            effects=found, actions=_actions(choice.state),
             older=_address("effects", choice, before=found[-1].id) if len(found) == PAGE else None, address=_address,
             error=lambda words: _words(visitor, words), name=lambda words: _name(visitor, words),
         )  # fmt: skip

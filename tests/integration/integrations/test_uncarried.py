@@ -150,4 +150,4 @@ def test_the_watcher_wakes_for_what_no_case_carries_and_for_nothing_else(
         await events.aclose()
         return event
 
-    assert asyncio.run(first()).payload == {"systems": ["erp"]}
+    assert asyncio.run(first()).payload == {"due": ["erp"]}

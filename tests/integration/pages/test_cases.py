@@ -162,6 +162,22 @@ def test_the_papers_of_a_purchase_are_found_by_their_numbers(engine: Engine, log
     assert "order of" in log_in("op").text(f"/cases/{receipt}")
 
 
+def test_a_supplier_is_found_however_the_letters_of_its_name_are_written(engine: Engine, log_in: Any) -> None:
+    order = orders.add_order(engine)
+    names = ("Škoda s.r.o.", "SKODA Parts", "Ærøskøbing Sejl", "Łódź Press", "Skonto AG")
+    cases = {
+        name: orders.invoice(engine, order, number=f"R-{place}", supplier_name=name)
+        for place, name in enumerate(names)
+    }
+    orders.work(engine, "supplier_invoice")
+    skodas = [cases["SKODA Parts"], cases["Škoda s.r.o."]]
+    for typed in ("skoda", "Škoda", "ŠKODA", "s\u030ckoda"):
+        assert found(log_in, typed) == skodas, typed
+    assert found(log_in, "škoda s.r") == [cases["Škoda s.r.o."]]
+    assert found(log_in, "lodz") == [cases["Łódź Press"]]
+    assert found(log_in, "ærøsk") == [cases["Ærøskøbing Sejl"]]
+
+
 def test_stock_is_found_by_the_numbers_on_its_papers(engine: Engine, log_in: Any) -> None:
     (request, sheet) = (
         receive(engine, workflow=workflow, source=source)[0]

@@ -201,6 +201,18 @@ def test_what_was_given_up_is_no_trouble_on_the_board(engine: Engine, log_in: An
     assert column_of(log_in("viewer").text("/board"), GLANCE, "Effects in trouble") == ["1"]
 
 
+def test_a_number_of_the_board_leads_to_the_effects_of_its_workflow_alone(engine: Engine, log_in: Any) -> None:
+    in_trouble(engine, Failed("503", retry_after=3600), cases=2)
+    add(engine, 3, number=7)
+    olga = log_in("op")
+    board = olga.text("/board")
+    assert column_of(board, GLANCE, "Effects in trouble") == ["3", "2"], "what no case carries is on the board, too"
+    links = dict.fromkeys(re.findall(r'href="(/waybill/effects\?workflow=[^"]*)"', board))
+    assert [follow(olga, each).count('name="ids"') for each in links] == [3, 2]
+    whole = follow(olga, re.findall(r'href="(/waybill/effects/all\?[^"]*)"', follow(olga, next(iter(links))))[0])
+    assert "3 effects: failed, dead or unknown, Alerts" in text_of(whole)
+
+
 def test_all_of_a_group_are_handled_as_many_as_were_confirmed(engine: Engine, log_in: Any) -> None:
     add(engine, 120)
     add(engine, 5, "failed", "503")
