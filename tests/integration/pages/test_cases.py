@@ -166,8 +166,7 @@ def test_a_supplier_is_found_however_the_letters_of_its_name_are_written(engine:
     order = orders.add_order(engine)
     names = ("Škoda s.r.o.", "SKODA Parts", "Ærøskøbing Sejl", "Łódź Press", "Skonto AG")
     cases = {
-        name: orders.invoice(engine, order, number=f"R-{place}", supplier_name=name)
-        for place, name in enumerate(names)
+        name: orders.invoice(engine, order, number=f"R-{place}", supplier_name=name) for place, name in enumerate(names)
     }
     orders.work(engine, "supplier_invoice")
     skodas = [cases["SKODA Parts"], cases["Škoda s.r.o."]]
