@@ -21,6 +21,10 @@ _ORDINARY = re.compile(
 )
 _NOT_PUBLIC = frozenset(name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES)
 _LONGEST_ORDINARY = 200  # characters; near the limit of 254 the library counts
+_BETWEEN = r"\s\"'<>\[\](){}:,;=/"
+IN_TEXT = re.compile(rf"(?<![^{_BETWEEN}@])[^{_BETWEEN}@]++@[^{_BETWEEN}]+")
+"""Whatever may be an address in a text, to be masked. Each word is read once and whole: read anew from each of its
+letters, 80,000 letters took 16 s."""
 _NAME_AND_ADDRESS = re.compile(r"[^<>]*<([^<>]+)>")
 
 

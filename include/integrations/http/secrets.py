@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from include.data.normalise.email import IN_TEXT
+
 KEY_VARIABLES = ("WAYBILL_SECRET_KEY", "AIRFLOW__CORE__FERNET_KEY")
 MASK = "***"
 SHORTEST_SECRET = 4  # masking shorter strings would mangle ordinary words
@@ -20,7 +22,6 @@ _FIELDS = re.compile(
     r"(?i)([\"']?\b(?:access_token|refresh_token|client_secret|api_key|password)[\"']?\s*[=:]\s*[\"']?)"
     r"[^\s\"'&,;}]+"
 )
-_MAIL_ADDRESS = re.compile(r"[^\s\"'<>\[\](){}:,;=]+@[^\s\"'<>\[\](){}:,;=]+")
 
 
 class SecretKeyMissing(RuntimeError):
@@ -87,5 +88,5 @@ def mask(message: str, secrets: Iterable[str] = (), *, longest: int = 500) -> st
             message = message.replace(secret, MASK)
     message = _SCHEMES.sub(rf"\1 {MASK}", message)
     message = _FIELDS.sub(rf"\1{MASK}", message)
-    message = _MAIL_ADDRESS.sub("<e-mail>", message)
+    message = IN_TEXT.sub("<e-mail>", message)
     return message if len(message) <= longest else message[: longest - 1] + "…"

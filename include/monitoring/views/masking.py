@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from include.data.normalise.email import IN_TEXT
+
 HIDDEN = "[hidden]"
 E_MAIL = "[e-mail]"
 TELEPHONE = "[telephone]"
@@ -49,7 +51,6 @@ CODES = _names("from to origin destination location from_location sheet referenc
 
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9._/-]{0,39}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_E_MAIL = re.compile(r"[^\s\"'<>\[\](){}:,;=/]+@[^\s\"'<>\[\](){}:,;=/]+")
 # An international or a national number; what starts otherwise is more likely a date, an amount or an order's number.
 _TELEPHONE = re.compile(
     r"(?<![\w-])(?:(?:\+|\(?0)[\d\s()./-]{5,20}\d|\(?[2-9]\d{2}\)?[-. ]\d{3}[-. ]\d{4})(?![\w-])",
@@ -90,7 +91,7 @@ def masked_body(body: str) -> str:
 
 def without_contacts(text: str) -> str:
     """Return text without e-mail addresses and telephone numbers. Names stay: free text is to be hidden instead."""
-    return _TELEPHONE.sub(_number, _E_MAIL.sub(E_MAIL, text))
+    return _TELEPHONE.sub(_number, IN_TEXT.sub(E_MAIL, text))
 
 
 def written(document: Any) -> str:
