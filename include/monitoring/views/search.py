@@ -1,7 +1,7 @@
 """Finds cases: by what somebody knows of one, and by where it stands, in the tables of all workflows.
 
 Every way of finding is a look into an index, and takes no more than its newest hits, so that it is quick among
-millions. It only reads, and what it returns holds no personal data.
+millions. It only reads; for who may only look, addresses and numbers that stand in a name are masked here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from include.data.normalise.companies import company
 from include.data.normalise.email import email
 from include.intake.sources import sources
 from include.monitoring.service_levels.facts import TROUBLED
+from include.monitoring.views.masking import without_contacts
 
 ON_A_PAGE = 50
 MOST_HITS = 500
@@ -112,9 +113,10 @@ class Page:
     not_all: bool = False
 
 
-def search(connection: Connection, query: str, filters: Filters, *, before: int | None = None) -> Page:
+def search(connection: Connection, query: str, filters: Filters, *, clear: bool, before: int | None = None) -> Page:
     """Return the cases that fit what was typed: an id, key, number, e-mail address, telephone number or company.
 
+    :param clear: with addresses and telephone numbers in what a case is about.
     :param before: the id below which the page begins.
     """
     hits: dict[int, str] = {}
@@ -130,12 +132,13 @@ def search(connection: Connection, query: str, filters: Filters, *, before: int 
           and (cast(:step as text) is null or stage = :step) and (cast(:owner as text) is null or owner = :owner)
           and id < :before order by id desc limit :limit"""
     shown = connection.execute(text(picked), {**_values(filters, before), "ids": list(hits)}).scalars()
-    return _page(connection, list(shown), hits, not_all=not_all)
+    return _page(connection, list(shown), hits, clear=clear, not_all=not_all)
 
 
-def listed(connection: Connection, filters: Filters, *, before: int | None = None) -> Page:
+def listed(connection: Connection, filters: Filters, *, clear: bool, before: int | None = None) -> Page:
     """Return the newest cases that stand where `filters` say.
 
+    :param clear: with addresses and telephone numbers in what a case is about.
     :param before: the id below which the page begins.
     """
     if filters.admit_all:
@@ -160,7 +163,8 @@ def listed(connection: Connection, filters: Filters, *, before: int | None = Non
                  lateral (select id from cases where workflow = w and state = s and id < :before
                           order by id desc limit :limit) found
             order by found.id desc limit :limit"""
-    return _page(connection, list(connection.execute(text(picked), _values(filters, before)).scalars()), {})
+    shown = connection.execute(text(picked), _values(filters, before)).scalars()
+    return _page(connection, list(shown), {}, clear=clear)
 
 
 def _values(filters: Filters, before: int | None) -> dict[str, Any]:
@@ -212,12 +216,17 @@ _DETAILS = """
     from cases c where c.id = any(:picked) order by c.id desc"""
 
 
-def _page(connection: Connection, ids: Sequence[int], hits: Mapping[int, str], *, not_all: bool = False) -> Page:
+def _page(
+    connection: Connection, ids: Sequence[int], hits: Mapping[int, str], *, clear: bool, not_all: bool = False
+) -> Page:
     """Return the cases of a page; one id more than it takes tells that there is another one."""
     shown = list(ids[:ON_A_PAGE])
-    rows = connection.execute(text(_DETAILS), {"picked": shown}).mappings()
+    cases = []
+    for row in connection.execute(text(_DETAILS), {"picked": shown}).mappings():
+        about = row["about"] if clear or not row["about"] else without_contacts(row["about"])
+        cases.append(Found(**{**row, "about": about}, by=hits.get(row["id"])))
     return Page(
-        [Found(**row, by=hits.get(row["id"])) for row in rows],
+        cases,
         before=shown[-1] if len(ids) > len(shown) else None,
         not_all=not_all,
     )

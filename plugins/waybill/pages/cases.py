@@ -85,9 +85,9 @@ def show_case(
 def _listing(visitor: Visitor, q: str, filters: Filters, before: int | None) -> Response:
     with engine().connect() as connection:
         if q:
-            found = search.search(connection, q, filters, before=before)
+            found = search.search(connection, q, filters, clear=visitor.acts, before=before)
         else:
-            found = search.listed(connection, filters, before=before)
+            found = search.listed(connection, filters, clear=visitor.acts, before=before)
     if q and filters.admit_all and before is None and len(found.cases) == 1:
         return RedirectResponse(f"{PREFIX}/cases/{found.cases[0].id}", status_code=303)
     return page(

@@ -298,6 +298,19 @@ def test_who_may_only_look_sees_nothing_of_the_person(engine: Engine, log_in: An
     assert "Anna Keller asked us to" in plain(log_in("op").text(f"/cases/{case}"))
 
 
+def test_addresses_and_numbers_in_a_name_are_for_those_who_act_also_in_lists(engine: Engine, log_in: Any) -> None:
+    normalised(
+        engine, *({**ANNA, "id": f"f-{n}", "company": "Anna Keller, anna@x.example, 030 23125 017"} for n in "12")
+    )
+    for role, named in (
+        ("viewer", "Anna Keller, [e-mail], [telephone]"),
+        ("op", "Anna Keller, anna@x.example, 030 23125 017"),
+    ):
+        for answer in (log_in(role).get("/cases"), log_in(role).post("/cases", q="Anna Keller", workflow=WORKFLOW)):
+            assert hits(answer) == [2, 1]
+            assert answer.text.count(f"<td>{named}</td>") == 2, role
+
+
 def test_what_a_correction_changed_is_told_with_before_and_after(engine: Engine, log_in: Any) -> None:
     (case,) = receive(engine, [{**ANNA, "phone": "0171", "country": "Germania"}])
     for country, phone in (("Germany", "0171 1"), ("DE", "+49 171 1234567")):
