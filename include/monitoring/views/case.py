@@ -64,7 +64,6 @@ class Case:
     step: str
     owner: str
     created_at: datetime
-    due_at: datetime | None
     closed_at: datetime | None
     outcome: str | None
     attempts: int
@@ -115,8 +114,7 @@ def standing(connection: Connection, case_id: int, *, clear: bool) -> Case | Non
     """
     row = connection.execute(
         text("""
-            select id, workflow, key, state, stage as step, owner, created_at, due_at, closed_at, outcome, attempts,
-                   reasons
+            select id, workflow, key, state, stage as step, owner, created_at, closed_at, outcome, attempts, reasons
             from cases where id = :id"""),
         {"id": case_id},
     ).one_or_none()

@@ -84,6 +84,8 @@ class Filters:
 class Found:
     """One line of a list of cases.
 
+    :param due_at: when the first of its service levels is due; None where none is.
+    :param due_step: whose that is; None for the whole case.
     :param about: the company or the number that people call it by.
     :param by: what it was found by: `e-mail`, `number`, ...; None in a list without a search.
     """
@@ -95,6 +97,7 @@ class Found:
     owner: str
     created_at: datetime
     due_at: datetime | None
+    due_step: str | None
     codes: list[str]
     about: str | None
     by: str | None = None
@@ -197,7 +200,7 @@ _AT_STEP = """
     order by id desc limit :limit"""
 
 _DETAILS = """
-    select c.id, c.workflow, c.state, c.stage as step, c.owner, c.created_at, c.due_at,
+    select c.id, c.workflow, c.state, c.stage as step, c.owner, c.created_at, first.due_at, first.step as due_step,
            coalesce((select array_agg(distinct r->>'code') from jsonb_array_elements(c.reasons) r), '{}') as codes,
            case c.workflow
                when 'lead_to_client' then (select company from leads where case_id = c.id)
@@ -213,7 +216,12 @@ _DETAILS = """
                when 'replenishment' then
                    (select item || ' · ' || location from replenishment_needs where case_id = c.id)
            end as about
-    from cases c where c.id = any(:picked) order by c.id desc"""
+    from cases c left join lateral (
+        select due_at, step from service_levels
+        where case_id = c.id and ended_at is null and due_at is not null and c.closed_at is null
+        order by due_at limit 1
+    ) first on true
+    where c.id = any(:picked) order by c.id desc"""
 
 
 def _page(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -25,7 +26,10 @@ from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Mode
+from include.monitoring.service_levels.facts import keep_up
 from tests.support import leads, orders, purchases
+from tests.support.histories import cases_with
+from tests.support.pages import column_of
 from tests.support.work import change, receive, rows
 
 pytestmark = pytest.mark.airflow
@@ -44,6 +48,7 @@ ANNA = {
     "consent": True,
 }
 """One of the sample people."""
+SERVICE_LEVELS = "Service levels of case {}, the whole first"
 PERSONAL = ("Anna", "Keller", "keller@", "23125", "+4930", "Head of Sales", "before Friday", "Hamburg")
 RUN = "asset_triggered__2026-11-21T08:00:00+00:00_x1"
 
@@ -309,6 +314,46 @@ def test_addresses_and_numbers_in_a_name_are_for_those_who_act_also_in_lists(eng
         for answer in (log_in(role).get("/cases"), log_in(role).post("/cases", q="Anna Keller", workflow=WORKFLOW)):
             assert hits(answer) == [2, 1]
             assert answer.text.count(f"<td>{named}</td>") == 2, role
+
+
+def test_which_service_level_is_late_and_since_when_is_told_of_the_case_and_in_the_list(
+    engine: Engine, log_in: Any
+) -> None:
+    """One case is late at its step and not as a whole, and one is set aside, so that its clocks stand."""
+    start = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    begun = [
+        (start, "received", "capture", "pending"),
+        (start + timedelta(seconds=9), "claimed", "normalise", "running"),
+    ]
+    aside = (start + timedelta(seconds=70), "quarantined", "normalise", "quarantined")
+    late, stopped = cases_with(engine, begun, [*begun, aside])
+    keep_up(engine)
+    since = f"late since {start + timedelta(seconds=129):%Y-%m-%d %H:%M:%S} UTC"
+    whole = f"{start + timedelta(minutes=15):%Y-%m-%d %H:%M:%S} UTC"
+    step = "Bring the fields into one form"
+    browser = log_in("viewer")
+
+    def said(page: str) -> str:
+        return " ".join(plain(page).split())
+
+    listing = said(browser.text("/cases"))
+    assert listing.count("late since") == 1
+    assert f"{since} {step}" in listing
+    page = browser.text(f"/cases/{late}")
+    assert f"due {since} {step}" in said(page)
+    standing = dict(zip(column_of(page, SERVICE_LEVELS.format(late), "Of"),
+                        column_of(page, SERVICE_LEVELS.format(late), "How it stands"), strict=True))  # fmt: skip
+    assert {name: how.split(",")[0] for name, how in standing.items()} == {
+        "the whole case": "open", "Claim pending leads": "met", step: since,
+    }  # fmt: skip
+    assert column_of(page, SERVICE_LEVELS.format(late), "Due")[0] == whole
+    page = browser.text(f"/cases/{stopped}")
+    standing_at = f"its clock stands since {aside[0]:%Y-%m-%d %H:%M:%S} UTC"
+    assert [how.strip() for how in column_of(page, SERVICE_LEVELS.format(stopped), "How it stands")][::2] == [
+        standing_at,
+        standing_at,
+    ]
+    assert "late since" not in said(page)
 
 
 def test_what_a_correction_changed_is_told_with_before_and_after(engine: Engine, log_in: Any) -> None:
