@@ -199,11 +199,17 @@ _AT_STEP = """
       and (cast(:owner as text) is null or owner = :owner)
     order by id desc limit :limit"""
 
-_DETAILS = """
+_DETAILS = r"""
     select c.id, c.workflow, c.state, c.stage as step, c.owner, c.created_at, first.due_at, first.step as due_step,
            coalesce((select array_agg(distinct r->>'code') from jsonb_array_elements(c.reasons) r), '{}') as codes,
            case c.workflow
                when 'lead_to_client' then (select company from leads where case_id = c.id)
+               when 'deal_to_client' then
+                   (select k.name from deal_changes h join deals d on d.id = h.deal_id
+                    join directory_companies k on k.id = d.company_id where h.case_id = c.id)
+               when 'client_billing_setup' then
+                   (select k.name from clients n join directory_companies k on k.id = n.company_id
+                    where n.case_id = c.parent_id limit 1)
                when 'purchase_approval' then
                    (select concat_ws(' · ', coalesce(o.number, r.number), r.supplier_name)
                     from purchase_requests r left join purchase_orders o using (case_id) where r.case_id = c.id)
@@ -215,6 +221,9 @@ _DETAILS = """
                when 'stock_count' then (select number from count_sheets where case_id = c.id)
                when 'replenishment' then
                    (select item || ' · ' || location from replenishment_needs where case_id = c.id)
+               when 'stock_difference' then
+                   case when c.key like '%/id:/many/%' then 'many places'
+                        else regexp_replace(c.key, '^.*/id:(.+)/(.+)/\d+$', '\1 · \2') end
            end as about
     from cases c left join lateral (
         select due_at, step from service_levels
@@ -269,7 +278,9 @@ def _ways(query: str) -> Iterator[Way]:
     elif sum(character.isalpha() for character in query) >= SHORTEST_NAME:
         named = company(query)
         key = (named.key if named else None) or query.lower()
-        yield "company", _by_name("leads", "company_key", "cast(:name as text)"), {"name": key}
+        typed = "cast(:name as text)"
+        yield "company", _by_name("leads", "company_key", typed), {"name": key}
+        yield "company", _by_name("directory_companies", "name_key", typed, cases=_OF_COMPANIES), {"name": key}
         for table in ("purchase_requests", "supplier_invoices"):
             by_name = _by_name(table, "plain_letters(supplier_name)", "plain_letters(:name)")
             yield "supplier", by_name, {"name": query}
@@ -357,15 +368,29 @@ _BY_PHONE = """
     ) found order by id desc"""
 
 
-def _by_name(table: str, name: str, beginning: str) -> str:
+# Changes of deals, and what was handed over by them to have the client set up.
+_OF_COMPANIES = """
+    with changes as materialized (
+        select h.case_id from directory_companies k join deals d on d.company_id = k.id
+        join deal_changes h on h.deal_id = d.id
+        where k.name_key collate "C" = few.name order by h.case_id desc limit :most
+    )
+    select case_id from changes
+    union all select c.id from changes join cases c on c.parent_id = changes.case_id
+    where c.workflow = 'client_billing_setup'"""
+
+
+def _by_name(table: str, name: str, beginning: str, *, cases: str | None = None) -> str:
     """Return the SQL for the newest cases of the names that begin with a text.
 
     :param name: what an index of the table has of a name; `beginning` the same of what was typed.
+    :param cases: SQL for the cases of `few.name`, for a table whose rows are not cases themselves.
 
     It steps from one name to the next in the index, so that a name with a million cases costs what one with ten does.
     """
     name = f'{name} collate "C"'
     between = f"{name} < {beginning} || chr({LAST_LETTER})"
+    cases = cases or f"select case_id from {table} where {name} = few.name order by case_id desc limit :most"
     return f"""
         with recursive names as (
             (select {name} as name from {table} where {name} >= {beginning} and {between} order by 1 limit 1)
@@ -375,5 +400,5 @@ def _by_name(table: str, name: str, beginning: str) -> str:
         )
         select found.case_id
         from (select name from names where name is not null limit {MOST_NAMES}) few,
-             lateral (select case_id from {table} where {name} = few.name order by case_id desc limit :most) found
+             lateral ({cases}) found
         order by 1 desc limit :most"""
