@@ -1,4 +1,4 @@
-"""Serves the Data Docs inside Airflow's API server, to people who are logged in.
+"""Serves the Data Docs inside Airflow's API server, to accounts that may look.
 
 It only reads the folder; `include.data.validation.documents` writes it.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 
 from include.data.validation.documents import PAGE_NAME, PAGES, folder
+from waybill.pages.visitor import Account
 
 URL_PREFIX = "/data-docs"
 NOT_YET = "<!doctype html><title>Data Docs</title><p>No batch has been validated yet.</p>"
@@ -29,13 +29,13 @@ app = FastAPI(title="Waybill Data Docs", docs_url=None, redoc_url=None, openapi_
 
 @app.get("/", response_class=HTMLResponse)
 @app.get("/index.html", response_class=HTMLResponse)
-def index(_user: GetUserDep) -> HTMLResponse:
+def index(_account: Account) -> HTMLResponse:
     """Return the list of validations."""
     return _page(folder() / "index.html", otherwise=NOT_YET)
 
 
 @app.get(f"/{PAGES}/{{name}}", response_class=HTMLResponse)
-def validation(name: str, _user: GetUserDep) -> HTMLResponse:
+def validation(name: str, _account: Account) -> HTMLResponse:
     """Return one page; only names that `publish` gives are looked up, so no other file can be asked for."""
     if not PAGE_NAME.fullmatch(name):
         raise HTTPException(404, "no such page")

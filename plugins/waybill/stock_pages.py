@@ -1,4 +1,4 @@
-"""Serves the page of stock exceptions inside Airflow's API server, to people who are logged in.
+"""Serves the page of stock exceptions inside Airflow's API server, to accounts that may look.
 
 It only reads what the daily report wrote.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from datetime import date
 
-from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
 from include.data.database import engine
 from include.monitoring.stock_exceptions import findings
+from waybill.pages.visitor import Account
 
 URL_PREFIX = findings.PAGE.rstrip("/")
 NOT_YET = "<!doctype html><title>Stock exceptions</title><p>No report has been written for that day yet.</p>"
@@ -27,7 +27,7 @@ app = FastAPI(title="Waybill stock exceptions", docs_url=None, redoc_url=None, o
 
 
 @app.get("/", response_class=HTMLResponse)
-def page(_user: GetUserDep, day: date | None = None) -> HTMLResponse:
+def page(_account: Account, day: date | None = None) -> HTMLResponse:
     """Return the page of a day, or the last one."""
     with engine().connect() as connection:
         html = findings.page(connection, day)

@@ -65,7 +65,10 @@ def column_of(html: str, caption: str, heading: str) -> list[str]:
 
 @contextmanager
 def pages_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Serve the pages on a database; call what is given with a role and a name to have somebody log in."""
+    """Serve the pages on a database; call what is given with a role and a name to have somebody log in.
+
+    The empty role is that of an account without any, and None that of a stranger.
+    """
     from airflow.api_fastapi.app import init_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.security import get_user, resolve_user_from_token
@@ -79,7 +82,7 @@ def pages_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return SimpleAuthManagerUser(username=name, role=role) if name else await resolve_user_from_token(None)
 
     def log_in(role: str | None, name: str = "olga") -> Browser:
-        cookies = {"who": f"{name}:{role}"} if role else {}
+        cookies = {"who": f"{name}:{role}"} if role is not None else {}
         return Browser(TestClient(app, root_path="/waybill", cookies=cookies))
 
     monkeypatch.setenv("WAYBILL_DATABASE_URL", engine.url.render_as_string(hide_password=False))

@@ -23,15 +23,19 @@ LONGEST_BODY = 100_000
 MOST_RELATED = 100
 RECORDS: Mapping[str, tuple[str, ...]] = {
     "lead_to_client": ("leads",),
-    "deal_to_client": ("deal_changes",),
+    "deal_to_client": ("deal_changes", "clients"),
+    "client_billing_setup": ("clients",),
     "purchase_approval": ("purchase_requests", "purchase_orders"),
     "goods_receipt": ("goods_receipts",),
     "supplier_invoice": ("supplier_invoices",),
     "stock_request": ("stock_requests",),
     "stock_count": ("count_sheets",),
     "replenishment": ("replenishment_needs",),
+    "stock_difference": ("stock_differences",),
 }
 """Workflow -> the tables that hold a row for each of its cases."""
+OF_PARENT = ("client_billing_setup",)
+"""Workflows whose tables hold a row for the case that handed over."""
 NOT_SHOWN = ("case_id", "raw", "routing")
 
 Facts = Sequence[tuple[str, str]]
@@ -64,7 +68,6 @@ class Case:
     step: str
     owner: str
     created_at: datetime
-    due_at: datetime | None
     closed_at: datetime | None
     outcome: str | None
     attempts: int
@@ -115,8 +118,7 @@ def standing(connection: Connection, case_id: int, *, clear: bool) -> Case | Non
     """
     row = connection.execute(
         text("""
-            select id, workflow, key, state, stage as step, owner, created_at, due_at, closed_at, outcome, attempts,
-                   reasons
+            select id, workflow, key, state, stage as step, owner, created_at, closed_at, outcome, attempts, reasons
             from cases where id = :id"""),
         {"id": case_id},
     ).one_or_none()
@@ -172,9 +174,10 @@ def fields_of(connection: Connection, case_id: int, *, clear: bool) -> list[Fiel
 def records_of(connection: Connection, case: Case, *, clear: bool) -> dict[str, Facts]:
     """Return what the workflow's own tables hold of a case: table -> its fields that are not empty."""
     records: dict[str, Facts] = {}
+    whose = "(select parent_id from cases where id = :id)" if case.workflow in OF_PARENT else ":id"
     for table in RECORDS.get(case.workflow, ()):
         row = connection.execute(
-            text(f"select to_jsonb(t) from {table} t where case_id = :id"), {"id": case.id}
+            text(f"select to_jsonb(t) from {table} t where case_id = {whose}"), {"id": case.id}
         ).scalar_one_or_none()
         if row:
             records[table] = [

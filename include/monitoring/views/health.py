@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Connection, text
 
 from include.contracts.registry import contracts
+from include.monitoring.views.board import zone
 
 WEEKS = timedelta(weeks=4)
 """How far back the page looks."""
@@ -28,12 +29,17 @@ _SET_ASIDE = """
     from events, jsonb_array_elements(detail -> 'reasons') as r
     where workflow = any(:workflows) and kind = 'quarantined' and at >= :since
     group by 1, 2, 3 order by times desc, last_at desc limit :most"""
-_BY_DAY = """
-    select workflow, cast(at as date) as day, count(*) as cases from events
-    where workflow = any(:workflows) and kind = 'quarantined' and at >= :since group by 1, 2"""
 _CAME = """
-    select workflow, cast(created_at as date) as day, count(*) as cases from cases
+    select workflow, (created_at at time zone :zone)::date as day, count(*) as cases from cases
     where workflow = any(:workflows) and created_at >= :since group by 1, 2"""
+# What systems refused, and what runs died of, is no check of what came in.
+_FAILED = """
+    select c.workflow, (c.created_at at time zone :zone)::date as day, count(*) as cases
+    from (select distinct case_id from events
+          where workflow = any(:workflows) and kind = 'quarantined' and at >= :since
+            and exists (select from jsonb_array_elements(detail -> 'reasons') as r
+                        where r ->> 'code' !~ '^(effect|error)[.]')) as failed
+    join cases c on c.id = failed.case_id where c.created_at >= :since group by 1, 2"""
 MOST = 50
 """Rows of a table."""
 
@@ -59,12 +65,17 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Quality:
-    """How many cases of a day came in, and how often one was set aside."""
+    """Cases that came in on one day, and those of them that ever failed a check since."""
 
     workflow: str
     day: date
     came: int
-    set_aside: int
+    failed: int
+
+    @property
+    def passed(self) -> float:
+        """The share that did not fail any, 0 to 1."""
+        return 1 - self.failed / self.came
 
 
 def troubles(connection: Connection, since: datetime) -> list[Trouble]:
@@ -80,14 +91,12 @@ def set_aside(connection: Connection, since: datetime) -> list[Trouble]:
 
 
 def quality(connection: Connection, since: datetime) -> Mapping[str, Sequence[Quality]]:
-    """Return for each workflow its days since then, oldest first; a day on which nothing happened is not there."""
-    values = {"since": since, "workflows": list(contracts())}
-    came = {(row.workflow, row.day): row.cases for row in connection.execute(text(_CAME), values)}
-    aside = {(row.workflow, row.day): row.cases for row in connection.execute(text(_BY_DAY), values)}
+    """Return for each workflow the days on which cases came, by the company's time zone, oldest first."""
+    values = {"since": since, "workflows": list(contracts()), "zone": str(zone())}
+    failed = {(row.workflow, row.day): row.cases for row in connection.execute(text(_FAILED), values)}
     found: dict[str, list[Quality]] = defaultdict(list)
-    for workflow, day in sorted(came.keys() | aside.keys()):
-        key = (workflow, day)
-        found[workflow].append(Quality(workflow, day, came.get(key, 0), aside.get(key, 0)))
+    for workflow, day, cases in sorted(connection.execute(text(_CAME), values).tuples()):
+        found[workflow].append(Quality(workflow, day, cases, failed.get((workflow, day), 0)))
     return found
 
 

@@ -42,7 +42,7 @@ HARMLESS = _names("""
     invoice_date due_date received_on recorded_at matched_at booked_at posted_at closed_at opened_at arrived_at account
     lines line row item quantity sent_quantity posted received returned accepted invoiced unit lot expires_on condition
     verdict planned_for blind class need on_day scope found_on waybill erp figures policy digest group decimals
-    tracking hazard abc active units
+    tracking hazard abc active units decision decisions since
 """)
 """Fields that never tell of a person; addresses and telephone numbers in them are masked all the same."""
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from include.contracts.model import ExceptionCase
 from include.contracts.registry import contracts
 from include.monitoring.views.corrections import Correction, Field, corrections_of, fields_of
+from include.monitoring.views.masking import without_contacts
 
 PAGE = 50
 """Cases of one page."""
@@ -119,8 +120,11 @@ def cases_of(connection: Connection, workflow: str, code: str, after: int = 0) -
     return [AsideCase(**row) for row in found.mappings()]
 
 
-def sheet(connection: Connection, case_id: int) -> Sheet | None:
-    """Return one case, or None when there is none; of one that is not set aside only where it stands."""
+def sheet(connection: Connection, case_id: int, *, clear: bool) -> Sheet | None:
+    """Return one case, or None when there is none; of one that is not set aside only where it stands.
+
+    :param clear: with addresses and telephone numbers in its key.
+    """
     row = connection.execute(
         text("""
             select id, workflow, key, state, stage, updated_at as since, created_at as arrived, reasons
@@ -131,7 +135,8 @@ def sheet(connection: Connection, case_id: int) -> Sheet | None:
         return None
     reasons: Sequence[Mapping[str, Any]] = (row.reasons or []) if row.state == "quarantined" else []
     return Sheet(
-        row.id, row.workflow, row.key, row.state, row.stage, row.since, row.arrived,
+        row.id, row.workflow, row.key if clear else without_contacts(row.key),
+        row.state, row.stage, row.since, row.arrived,
         seen=row.since.isoformat(),
         last=last_event(connection, case_id),
         faults=[

@@ -1,7 +1,7 @@
 """Finds cases: by what somebody knows of one, and by where it stands, in the tables of all workflows.
 
 Every way of finding is a look into an index, and takes no more than its newest hits, so that it is quick among
-millions. It only reads, and what it returns holds no personal data.
+millions. It only reads; for who may only look, addresses and numbers that stand in a name are masked here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from include.data.normalise.companies import company
 from include.data.normalise.email import email
 from include.intake.sources import sources
 from include.monitoring.service_levels.facts import TROUBLED
+from include.monitoring.views.masking import without_contacts
 
 ON_A_PAGE = 50
 MOST_HITS = 500
@@ -83,6 +84,8 @@ class Filters:
 class Found:
     """One line of a list of cases.
 
+    :param due_at: when the first of its service levels is due; None where none is.
+    :param due_step: whose that is; None for the whole case.
     :param about: the company or the number that people call it by.
     :param by: what it was found by: `e-mail`, `number`, ...; None in a list without a search.
     """
@@ -94,6 +97,7 @@ class Found:
     owner: str
     created_at: datetime
     due_at: datetime | None
+    due_step: str | None
     codes: list[str]
     about: str | None
     by: str | None = None
@@ -112,9 +116,10 @@ class Page:
     not_all: bool = False
 
 
-def search(connection: Connection, query: str, filters: Filters, *, before: int | None = None) -> Page:
+def search(connection: Connection, query: str, filters: Filters, *, clear: bool, before: int | None = None) -> Page:
     """Return the cases that fit what was typed: an id, key, number, e-mail address, telephone number or company.
 
+    :param clear: with addresses and telephone numbers in what a case is about.
     :param before: the id below which the page begins.
     """
     hits: dict[int, str] = {}
@@ -130,12 +135,13 @@ def search(connection: Connection, query: str, filters: Filters, *, before: int 
           and (cast(:step as text) is null or stage = :step) and (cast(:owner as text) is null or owner = :owner)
           and id < :before order by id desc limit :limit"""
     shown = connection.execute(text(picked), {**_values(filters, before), "ids": list(hits)}).scalars()
-    return _page(connection, list(shown), hits, not_all=not_all)
+    return _page(connection, list(shown), hits, clear=clear, not_all=not_all)
 
 
-def listed(connection: Connection, filters: Filters, *, before: int | None = None) -> Page:
+def listed(connection: Connection, filters: Filters, *, clear: bool, before: int | None = None) -> Page:
     """Return the newest cases that stand where `filters` say.
 
+    :param clear: with addresses and telephone numbers in what a case is about.
     :param before: the id below which the page begins.
     """
     if filters.admit_all:
@@ -160,7 +166,8 @@ def listed(connection: Connection, filters: Filters, *, before: int | None = Non
                  lateral (select id from cases where workflow = w and state = s and id < :before
                           order by id desc limit :limit) found
             order by found.id desc limit :limit"""
-    return _page(connection, list(connection.execute(text(picked), _values(filters, before)).scalars()), {})
+    shown = connection.execute(text(picked), _values(filters, before)).scalars()
+    return _page(connection, list(shown), {}, clear=clear)
 
 
 def _values(filters: Filters, before: int | None) -> dict[str, Any]:
@@ -192,11 +199,17 @@ _AT_STEP = """
       and (cast(:owner as text) is null or owner = :owner)
     order by id desc limit :limit"""
 
-_DETAILS = """
-    select c.id, c.workflow, c.state, c.stage as step, c.owner, c.created_at, c.due_at,
+_DETAILS = r"""
+    select c.id, c.workflow, c.state, c.stage as step, c.owner, c.created_at, first.due_at, first.step as due_step,
            coalesce((select array_agg(distinct r->>'code') from jsonb_array_elements(c.reasons) r), '{}') as codes,
            case c.workflow
                when 'lead_to_client' then (select company from leads where case_id = c.id)
+               when 'deal_to_client' then
+                   (select k.name from deal_changes h join deals d on d.id = h.deal_id
+                    join directory_companies k on k.id = d.company_id where h.case_id = c.id)
+               when 'client_billing_setup' then
+                   (select k.name from clients n join directory_companies k on k.id = n.company_id
+                    where n.case_id = c.parent_id limit 1)
                when 'purchase_approval' then
                    (select concat_ws(' · ', coalesce(o.number, r.number), r.supplier_name)
                     from purchase_requests r left join purchase_orders o using (case_id) where r.case_id = c.id)
@@ -208,16 +221,29 @@ _DETAILS = """
                when 'stock_count' then (select number from count_sheets where case_id = c.id)
                when 'replenishment' then
                    (select item || ' · ' || location from replenishment_needs where case_id = c.id)
+               when 'stock_difference' then
+                   case when c.key like '%/id:/many/%' then 'many places'
+                        else regexp_replace(c.key, '^.*/id:(.+)/(.+)/\d+$', '\1 · \2') end
            end as about
-    from cases c where c.id = any(:picked) order by c.id desc"""
+    from cases c left join lateral (
+        select due_at, step from service_levels
+        where case_id = c.id and ended_at is null and due_at is not null and c.closed_at is null
+        order by due_at limit 1
+    ) first on true
+    where c.id = any(:picked) order by c.id desc"""
 
 
-def _page(connection: Connection, ids: Sequence[int], hits: Mapping[int, str], *, not_all: bool = False) -> Page:
+def _page(
+    connection: Connection, ids: Sequence[int], hits: Mapping[int, str], *, clear: bool, not_all: bool = False
+) -> Page:
     """Return the cases of a page; one id more than it takes tells that there is another one."""
     shown = list(ids[:ON_A_PAGE])
-    rows = connection.execute(text(_DETAILS), {"picked": shown}).mappings()
+    cases = []
+    for row in connection.execute(text(_DETAILS), {"picked": shown}).mappings():
+        about = row["about"] if clear or not row["about"] else without_contacts(row["about"])
+        cases.append(Found(**{**row, "about": about}, by=hits.get(row["id"])))
     return Page(
-        [Found(**row, by=hits.get(row["id"])) for row in rows],
+        cases,
         before=shown[-1] if len(ids) > len(shown) else None,
         not_all=not_all,
     )
@@ -252,7 +278,9 @@ def _ways(query: str) -> Iterator[Way]:
     elif sum(character.isalpha() for character in query) >= SHORTEST_NAME:
         named = company(query)
         key = (named.key if named else None) or query.lower()
-        yield "company", _by_name("leads", "company_key", "cast(:name as text)"), {"name": key}
+        typed = "cast(:name as text)"
+        yield "company", _by_name("leads", "company_key", typed), {"name": key}
+        yield "company", _by_name("directory_companies", "name_key", typed, cases=_OF_COMPANIES), {"name": key}
         for table in ("purchase_requests", "supplier_invoices"):
             by_name = _by_name(table, "plain_letters(supplier_name)", "plain_letters(:name)")
             yield "supplier", by_name, {"name": query}
@@ -340,15 +368,29 @@ _BY_PHONE = """
     ) found order by id desc"""
 
 
-def _by_name(table: str, name: str, beginning: str) -> str:
+# Changes of deals, and what was handed over by them to have the client set up.
+_OF_COMPANIES = """
+    with changes as materialized (
+        select h.case_id from directory_companies k join deals d on d.company_id = k.id
+        join deal_changes h on h.deal_id = d.id
+        where k.name_key collate "C" = few.name order by h.case_id desc limit :most
+    )
+    select case_id from changes
+    union all select c.id from changes join cases c on c.parent_id = changes.case_id
+    where c.workflow = 'client_billing_setup'"""
+
+
+def _by_name(table: str, name: str, beginning: str, *, cases: str | None = None) -> str:
     """Return the SQL for the newest cases of the names that begin with a text.
 
     :param name: what an index of the table has of a name; `beginning` the same of what was typed.
+    :param cases: SQL for the cases of `few.name`, for a table whose rows are not cases themselves.
 
     It steps from one name to the next in the index, so that a name with a million cases costs what one with ten does.
     """
     name = f'{name} collate "C"'
     between = f"{name} < {beginning} || chr({LAST_LETTER})"
+    cases = cases or f"select case_id from {table} where {name} = few.name order by case_id desc limit :most"
     return f"""
         with recursive names as (
             (select {name} as name from {table} where {name} >= {beginning} and {between} order by 1 limit 1)
@@ -358,5 +400,5 @@ def _by_name(table: str, name: str, beginning: str) -> str:
         )
         select found.case_id
         from (select name from names where name is not null limit {MOST_NAMES}) few,
-             lateral (select case_id from {table} where {name} = few.name order by case_id desc limit :most) found
+             lateral ({cases}) found
         order by 1 desc limit :most"""

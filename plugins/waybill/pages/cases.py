@@ -15,6 +15,7 @@ from include.data.database import engine
 from include.environment import base_url
 from include.monitoring.views import search
 from include.monitoring.views.case import LONGEST_BODY, delivery_of, fields_of, records_of, related_to, standing
+from include.monitoring.views.levels import first_due, levels_of
 from include.monitoring.views.search import GROUPS, STATES, Filters
 from include.monitoring.views.timeline import MOST_EFFECTS, Run, timeline
 from waybill.pages.rendering import PREFIX, page, run_link
@@ -70,8 +71,9 @@ def show_case(
         case = standing(connection, case_id, clear=clear)
         if case is None:
             raise HTTPException(404, "there is no such case")
+        levels = levels_of(connection, case_id)
         return page(
-            "case.html", visitor, tab="cases", case=case,
+            "case.html", visitor, tab="cases", case=case, levels=levels, due=first_due(levels),
             delivery=delivery_of(connection, case_id, clear=clear),
             fields=fields_of(connection, case_id, clear=clear),
             records=records_of(connection, case, clear=clear),
@@ -85,9 +87,9 @@ def show_case(
 def _listing(visitor: Visitor, q: str, filters: Filters, before: int | None) -> Response:
     with engine().connect() as connection:
         if q:
-            found = search.search(connection, q, filters, before=before)
+            found = search.search(connection, q, filters, clear=visitor.acts, before=before)
         else:
-            found = search.listed(connection, filters, before=before)
+            found = search.listed(connection, filters, clear=visitor.acts, before=before)
     if q and filters.admit_all and before is None and len(found.cases) == 1:
         return RedirectResponse(f"{PREFIX}/cases/{found.cases[0].id}", status_code=303)
     return page(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 
 from fastapi import APIRouter, Request
@@ -14,6 +14,7 @@ from include.data.database import engine
 from include.monitoring.plots import seconds, share
 from include.monitoring.service_levels.facts import Week, met_over_time, over_all
 from include.monitoring.views import health
+from include.monitoring.views.board import zone
 from waybill.pages import airflow_api
 from waybill.pages.rendering import page, workflow_title
 from waybill.pages.visitor import Looking
@@ -24,7 +25,7 @@ router = APIRouter()
 @router.get("/health")
 def show(request: Request, visitor: Looking) -> HTMLResponse:
     """Show it."""
-    since = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - health.WEEKS
+    since = datetime.now(zone()).replace(hour=0, minute=0, second=0, microsecond=0) - health.WEEKS
     with engine().connect() as connection:
         troubles = health.troubles(connection, since)
         set_aside = health.set_aside(connection, since)
@@ -64,10 +65,7 @@ def _times(times: Sequence[health.RunTimes]) -> list[Markup]:
 
 def _plots(quality: Mapping[str, Sequence[health.Quality]]) -> list[Markup]:
     """A plot for each workflow to which cases came."""
-    plots = []
-    for workflow, days in quality.items():
-        some = [day for day in days if day.came]
-        if some:
-            passed = tuple(max(0.0, 1 - day.set_aside / day.came) for day in some)
-            plots.append(share(tuple(day.day.isoformat() for day in some), passed, workflow_title(workflow)))
-    return plots
+    return [
+        share(tuple(day.day.isoformat() for day in days), tuple(day.passed for day in days), workflow_title(workflow))
+        for workflow, days in quality.items()
+    ]

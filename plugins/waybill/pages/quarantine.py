@@ -156,7 +156,7 @@ def _sheet(
 ) -> HTMLResponse:
     """Return the page of a case; with faults it is shown again with what was typed, bound to what was seen first."""
     with engine().connect() as connection:
-        sheet = quarantine.sheet(connection, case_id)
+        sheet = quarantine.sheet(connection, case_id, clear=visitor.acts)
     if sheet is None:
         raise HTTPException(404, "there is no such case")
     return page(

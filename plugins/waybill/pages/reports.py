@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse
 
 from include.data.database import engine
+from include.monitoring.views.masking import HIDDEN
 from include.reporting.catalogue import ATTACHED, REPORTS
 from include.reporting.editions import SHOWN, Edition, deliveries, edition, editions
 from include.reporting.intervals import Interval, Period
@@ -52,7 +53,7 @@ def show_edition(edition_id: int, visitor: Looking, said: str | None = None) -> 
     return page(
         "report.html", visitor, tab="reports", said=said, report=report, edition=found, about=_interval(found),
         sent=list(sent.values()), others=others, plots=drawings(found.id, found.digest), names=NAMES, shown=shown,
-        most=MOST_ROWS, documents=ATTACHED if found.published else (),
+        most=MOST_ROWS, hidden=HIDDEN, documents=ATTACHED if found.published else (),
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Who looks at a page, and what they may do: Airflow's own login and roles, and a token against forged requests.
 
-Whoever is logged in sees; whoever has the rights of Airflow's role Op acts; whoever is asked, decides. Forms carry a
-token that is bound to the visitor, so that no other site can have a browser send one.
+Whoever has the rights of Airflow's role Viewer sees; whoever has those of its role Op acts; whoever is asked, decides.
+An account without any role, as a first login may make one, sees nothing. Forms carry a token that is bound to the
+visitor, so that no other site can have a browser send one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from functools import cache
 from typing import Annotated
 
 from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.configuration import conf
 from fastapi import Depends, Form, HTTPException
@@ -41,13 +44,27 @@ class Visitor:
         return f"user:{self.name}"
 
 
-def visitor(user: GetUserDep) -> Visitor:
+def allowed_to_look(user: GetUserDep) -> BaseUser:
+    """Return the account of whoever may see Airflow's own pages, and so these.
+
+    :raises HTTPException: 403 for an account whose roles, if it has any, do not let it.
+    """
+    if not get_auth_manager().is_authorized_view(access_view=AccessView.WEBSITE, user=user):
+        raise HTTPException(403, "your account has no role that may look; ask who runs Airflow for the role Viewer")
+    return user
+
+
+Account = Annotated[BaseUser, Depends(allowed_to_look)]
+"""For whatever needs no more than that its reader may look."""
+
+
+def visitor(user: Account) -> Visitor:
     """Return who asks for a page."""
     account = str(user.get_id())
     return Visitor(account, user.get_name(), _acts(user), _signer("form").dumps(account))
 
 
-def submitting(user: GetUserDep, token: Annotated[str, Form()] = "") -> Visitor:
+def submitting(user: Account, token: Annotated[str, Form()] = "") -> Visitor:
     """Return who submits a form, whatever their role; whether it is theirs to do is the action's to check.
 
     :raises HTTPException: 403 for a form that none of our pages made for them.
@@ -61,7 +78,7 @@ def submitting(user: GetUserDep, token: Annotated[str, Form()] = "") -> Visitor:
     return visitor(user)
 
 
-def acting(user: GetUserDep, token: Annotated[str, Form()] = "") -> Visitor:
+def acting(user: Account, token: Annotated[str, Form()] = "") -> Visitor:
     """Return who submits a form of those that change anything for everybody.
 
     :raises HTTPException: 403 for whoever may only look, and as `submitting`.
@@ -92,7 +109,7 @@ def unsealed(message: str | None) -> str | None:
         return None
 
 
-def _acts(user: GetUserDep) -> bool:
+def _acts(user: BaseUser) -> bool:
     """Whether they have what tells Airflow's role Op from its role User, with any auth manager."""
     return bool(get_auth_manager().is_authorized_pool(method="PUT", user=user))
 

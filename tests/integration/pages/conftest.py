@@ -17,7 +17,7 @@ from tests.support.pages import pages_of
 
 @pytest.fixture
 def log_in(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Call it with a role of Airflow's, or None for a stranger."""
+    """Call it with a role of Airflow's, with the empty one for an account without any, or None for a stranger."""
     with pages_of(engine, monkeypatch) as log_in:
         yield log_in
 

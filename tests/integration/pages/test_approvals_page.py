@@ -16,6 +16,7 @@ from include.approvals import rounds
 from include.approvals.rounds import Round
 from include.monitoring.views.approval_rounds import PAGE_LENGTH
 from include.monitoring.views.masking import HIDDEN
+from tests.support import purchases
 from tests.support.approvals import answer, opened, stands, today
 from tests.support.pages import Browser
 from tests.support.work import change, rows
@@ -67,7 +68,7 @@ class TestLists:
     def test_all_are_everybody_s_and_late_those_past_their_due_time(self, engine: Engine, log_in: Any) -> None:
         late = opened(engine, "maria.keller", now=datetime.now(UTC) - timedelta(days=7))
         asked(engine, "tom.berger")
-        ines = log_in("user", "ines.vogt")
+        ines = log_in("op", "ines.vogt")
         assert ines.text("/approvals", show="all").count("/waybill/approvals/") == 2 + 1  # and the one to the deputies
         seen = ines.text("/approvals", show="late")
         assert f"Request {late.case_id}" in seen
@@ -78,7 +79,7 @@ class TestLists:
     def test_a_page_holds_fifty_and_leads_to_the_next(self, engine: Engine, log_in: Any) -> None:
         for _ in range(PAGE_LENGTH + 3):
             asked(engine, "maria.keller")
-        ines = log_in("user", "ines.vogt")
+        ines = log_in("op", "ines.vogt")
         first = ines.text("/approvals", show="all")
         found = re.search(r'rel="next" href="/waybill([^"]+)"', first)
         assert found
@@ -95,6 +96,25 @@ class TestLists:
         assert HIDDEN in log_in("viewer").text("/approvals", show="all")
         assert "Anna Schmidt" in log_in("op").text("/approvals", show="all")
         assert "Anna Schmidt" in log_in("user", "maria.keller").text("/approvals", show="all")
+
+    def test_who_only_looks_sees_neither_what_is_bought_nor_who_asked_for_it(self, engine: Engine, log_in: Any) -> None:
+        """Of a purchase by whoever would approve it, so that why its stages are asked names them."""
+        purchases.prepare(engine)
+        body = purchases.request("6000.00", "2", requester="tom.berger", cost_centre="5200", category="software")
+        (case,) = purchases.add(engine, body)
+        purchases.run(engine, until="approve")
+        (one,) = rows(engine, "select id, title from approval_rounds where case_id = :id", id=case)
+        told = ("Tom Berger", "Łukasz Müller", "14,280.00", "who asked for it")
+        for path in ("/approvals", f"/approvals/{one['id']}"):
+            page = unescape(log_in("viewer").text(path, show="all"))
+            for each in told:
+                assert each not in page, path
+            assert f"Approval {one['id']}" in page
+        op = log_in("op")
+        assert one["title"] in unescape(op.text("/approvals", show="all"))
+        page = unescape(op.text(f"/approvals/{one['id']}"))
+        for each in (one["title"], *told):
+            assert each in page
 
     def test_a_stranger_sees_nothing(self, engine: Engine, log_in: Any) -> None:
         one = asked(engine, "maria.keller")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 
 from include.cases import store
 from include.cases.steps import Position, run_step
-from include.contracts.registry import contract
+from include.contracts.registry import contract, contracts
 from include.data.database import authored
 from include.domain.lead_to_client.assignment import assign
 from include.domain.lead_to_client.crm import plan_crm
@@ -25,7 +26,10 @@ from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Mode
-from tests.support import leads, orders, purchases
+from include.monitoring.service_levels.facts import keep_up
+from tests.support import leads, orders, purchases, stock
+from tests.support.histories import cases_with
+from tests.support.pages import column_of
 from tests.support.work import change, receive, rows
 
 pytestmark = pytest.mark.airflow
@@ -44,6 +48,8 @@ ANNA = {
     "consent": True,
 }
 """One of the sample people."""
+WITHOUT_CASES = ("alerts", "approvals", "ledger", "privacy", "reports")
+SERVICE_LEVELS = "Service levels of case {}, the whole first"
 PERSONAL = ("Anna", "Keller", "keller@", "23125", "+4930", "Head of Sales", "before Friday", "Hamburg")
 RUN = "asset_triggered__2026-11-21T08:00:00+00:00_x1"
 
@@ -296,6 +302,120 @@ def test_who_may_only_look_sees_nothing_of_the_person(engine: Engine, log_in: An
     for left in ("[hidden]", "Nordlicht Logistik GmbH", "crm: upsert contact", "decided", "rule", "your role may look"):
         assert left in seen
     assert "Anna Keller asked us to" in plain(log_in("op").text(f"/cases/{case}"))
+
+
+def test_addresses_and_numbers_in_a_name_are_for_those_who_act_also_in_lists(engine: Engine, log_in: Any) -> None:
+    normalised(
+        engine, *({**ANNA, "id": f"f-{n}", "company": "Anna Keller, anna@x.example, 030 23125 017"} for n in "12")
+    )
+    for role, named in (
+        ("viewer", "Anna Keller, [e-mail], [telephone]"),
+        ("op", "Anna Keller, anna@x.example, 030 23125 017"),
+    ):
+        for answer in (log_in(role).get("/cases"), log_in(role).post("/cases", q="Anna Keller", workflow=WORKFLOW)):
+            assert hits(answer) == [2, 1]
+            assert answer.text.count(f"<td>{named}</td>") == 2, role
+
+
+def won_deal(engine: Engine, company: str) -> tuple[int, int, int]:
+    """A lead of a company whose deal was won: its case, the deal's, and the one that sets the client up."""
+    key = company.lower()
+    (lead,) = leads.add_leads(engine, {"company": company, "company_key": key})
+    (won,) = receive(engine, workflow="deal_to_client", source="hubspot")
+    for statement in (
+        "insert into directory_companies (name, name_key) values (:name, :key)",
+        """update deals set company_id = (select id from directory_companies where name = :name)
+           where case_id = :lead""",
+        """insert into deal_changes (case_id, deal_id, stage, occurred_at)
+           select :won, deal_id, 'won', now() from leads where case_id = :lead""",
+        """insert into clients (deal_id, contact_id, company_id, case_id, since)
+           select id, contact_id, company_id, :won, now() from deals where case_id = :lead""",
+    ):
+        change(engine, statement, name=company, key=key, lead=lead, won=won)
+    with authored(engine, actor="system:test") as connection:
+        store.hand_over(
+            connection, to="client_billing_setup", stage="received", owner="finance", case_ids=[won], waits=True
+        )
+    return lead, won, won + 1
+
+
+def test_a_deal_and_its_client_are_found_by_the_company(engine: Engine, log_in: Any) -> None:
+    won_deal(engine, "Havelblick")
+    lead, won, billing = won_deal(engine, "Nordlicht Logistik")
+    assert found(log_in, "Nordlicht Logistik GmbH") == found(log_in, "nordl") == [billing, won, lead]
+    assert "clients" in log_in("op").text(f"/cases/{billing}").partition("What is known now:")[2][:20]
+
+
+def test_the_cases_of_every_workflow_say_what_they_are_about(engine: Engine, log_in: Any) -> None:
+    lead, won, billing = won_deal(engine, "Nordlicht Logistik")
+    about = dict.fromkeys((lead, won, billing), "Nordlicht Logistik")
+    purchases.prepare(engine)
+    (request,) = purchases.add(engine, purchases.request())
+    purchases.run(engine, until="validate")
+    order = orders.add_order(engine)
+    receipt, invoice = orders.receipt(engine, order, number="LS 4711"), orders.invoice(engine, order, number="R-77")
+    for workflow in ("goods_receipt", "supplier_invoice"):
+        orders.work(engine, workflow)
+    stock.prepare(engine)
+    asked, sheet, need, place, everywhere = (
+        receive(engine, workflow=workflow, source=workflow.replace("_", "-"))[0]
+        for workflow in ("stock_request", "stock_count", "replenishment", "stock_difference", "stock_difference")
+    )
+    change(engine, "insert into stock_requests (case_id, number) values (:id, 'ST-9')", id=asked)
+    change(engine, "insert into count_sheets (case_id, number, location, counter, planned_for, due_at) "
+                   "values (:id, 'CS-1', 'MAIN', 'olaf.winter', current_date, now())", id=sheet)  # fmt: skip
+    change(engine, "insert into replenishment_needs (case_id, item, location, on_day, quantity, figures) "
+                   "values (:id, 'LAMP', 'MAIN', current_date, 9, '{}')", id=need)  # fmt: skip
+    for case, key in ((place, "BOLT-8/MAIN/2"), (everywhere, "/many/1")):
+        change(engine, "update cases set key = 'stock-difference/id:' || :key where id = :id", id=case, key=key)
+    about |= {request: "PR-", receipt: "LS 4711", invoice: "R-77", asked: "ST-9", sheet: "CS-1"}
+    about |= {need: "LAMP · MAIN", place: "BOLT-8 · MAIN", everywhere: "many places"}
+    page = log_in("op").text("/cases")
+    said = dict(re.findall(r'<a href="/waybill/cases/(\d+)">\d+</a></th><td>([^<]*)</td>', page))
+    for case, words in about.items():
+        assert words in said[str(case)], case
+    workflows = {row["workflow"] for row in rows(engine, "select workflow from cases")}
+    assert workflows == {name for name in contracts() if name not in WITHOUT_CASES}
+
+
+def test_which_service_level_is_late_and_since_when_is_told_of_the_case_and_in_the_list(
+    engine: Engine, log_in: Any
+) -> None:
+    """One case is late at its step and not as a whole, and one is set aside, so that its clocks stand."""
+    start = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    begun = [
+        (start, "received", "capture", "pending"),
+        (start + timedelta(seconds=9), "claimed", "normalise", "running"),
+    ]
+    aside = (start + timedelta(seconds=70), "quarantined", "normalise", "quarantined")
+    late, stopped = cases_with(engine, begun, [*begun, aside])
+    keep_up(engine)
+    since = f"late since {start + timedelta(seconds=129):%Y-%m-%d %H:%M:%S} UTC"
+    whole = f"{start + timedelta(minutes=15):%Y-%m-%d %H:%M:%S} UTC"
+    step = "Bring the fields into one form"
+    browser = log_in("viewer")
+
+    def said(page: str) -> str:
+        return " ".join(plain(page).split())
+
+    listing = said(browser.text("/cases"))
+    assert listing.count("late since") == 1
+    assert f"{since} {step}" in listing
+    page = browser.text(f"/cases/{late}")
+    assert f"due {since} {step}" in said(page)
+    standing = dict(zip(column_of(page, SERVICE_LEVELS.format(late), "Of"),
+                        column_of(page, SERVICE_LEVELS.format(late), "How it stands"), strict=True))  # fmt: skip
+    assert {name: how.split(",")[0] for name, how in standing.items()} == {
+        "the whole case": "open", "Claim pending leads": "met", step: since,
+    }  # fmt: skip
+    assert column_of(page, SERVICE_LEVELS.format(late), "Due")[0] == whole
+    page = browser.text(f"/cases/{stopped}")
+    standing_at = f"its clock stands since {aside[0]:%Y-%m-%d %H:%M:%S} UTC"
+    assert [how.strip() for how in column_of(page, SERVICE_LEVELS.format(stopped), "How it stands")][::2] == [
+        standing_at,
+        standing_at,
+    ]
+    assert "late since" not in said(page)
 
 
 def test_what_a_correction_changed_is_told_with_before_and_after(engine: Engine, log_in: Any) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from psycopg.types.json import Jsonb
+from sqlalchemy import Engine, text
 
 from include.cases.model import Reason
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble
 from include.monitoring.service_levels.facts import keep_up
-from include.monitoring.views.health import run_times
+from include.monitoring.views.health import quality, run_times
+from include.stock.warehouse import FILE, VARIABLE
 from tests.integration.monitoring.test_alerts import set_aside
 from tests.support.histories import Told, cases_with
 from tests.support.work import change, receive
@@ -37,6 +40,41 @@ def test_errors_reasons_and_quality_are_told_by_step(engine: Engine, log_in: Any
     assert '>email.invalid</a></td><td class="number">4</td>' in seen
     assert seen.count("<svg") == 1, "a plot of the quality of one workflow"
     assert "jane" not in seen
+
+
+def test_the_share_that_passed_the_checks_counts_each_case_once_on_the_day_it_came(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Days are the company's: in Auckland it is tomorrow already when a case comes at 23:00 UTC."""
+    file = tmp_path / "warehouse.yaml"
+    file.write_text(re.sub(r"(?m)^zone: .+$", "zone: Pacific/Auckland", FILE.read_text(encoding="utf-8")))
+    monkeypatch.setenv(VARIABLE, str(file))
+    came = (datetime.now(UTC) - timedelta(days=5)).replace(hour=23, minute=0, second=0, microsecond=0)
+    stopped = [(came + timedelta(hours=1), "quarantined", "validate", "quarantined")]
+    next_day = [(came + timedelta(hours=30), "quarantined", "validate", "quarantined")]
+    received = [(came, "received", "capture", "pending")]
+    twice, later, refused, died, _ = cases_with(
+        engine,
+        received + stopped + next_day,
+        received + next_day,
+        received + stopped,
+        received + stopped,
+        [(came - timedelta(hours=20), "received", "capture", "pending")],
+    )
+    codes = {twice: "email.invalid", later: "phone.invalid", refused: "effect.crm", died: "error.attempts"}
+    with engine.begin() as connection:
+        # No triggers: they keep events as they were written.
+        connection.execute(text("set local session_replication_role = replica"))
+        for case_id, code in codes.items():
+            connection.execute(
+                text("update events set detail = :detail where case_id = :id and kind = 'quarantined'"),
+                {"id": case_id, "detail": Jsonb({"reasons": [{"code": code}]})},
+            )
+    with engine.connect() as connection:
+        days = quality(connection, came - timedelta(days=3))["lead_to_client"]
+    day = (came + timedelta(days=1)).date()
+    assert [(each.day, each.came, each.failed) for each in days] == [(came.date(), 1, 0), (day, 4, 2)]
+    assert [each.passed for each in days] == [1.0, 0.5]
 
 
 def test_service_levels_are_told_by_week_and_where_they_were_missed(engine: Engine, log_in: Any) -> None:

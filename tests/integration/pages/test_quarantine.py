@@ -64,6 +64,15 @@ def kinds(engine: Engine, case_id: int) -> list[tuple[str, str]]:
 # --- what is shown ---
 
 
+def test_an_address_in_a_key_is_for_those_who_act(engine: Engine, log_in: Any) -> None:
+    (case,) = aside(engine)
+    change(engine, "update cases set key = 'website/id:jane@example.org' where id = :id", id=case)
+    assert "website/id:jane@example.org" in log_in("op").text(f"/quarantine/case/{case}")
+    page = log_in("viewer").text(f"/quarantine/case/{case}")
+    assert "jane" not in page
+    assert "[e-mail]" in page
+
+
 def test_what_is_set_aside_is_grouped_by_workflow_and_reason_with_what_to_do(engine: Engine, log_in: Any) -> None:
     aside(engine, 2)
     aside(engine, 1, reasons=[*FAULTS, Reason("country.unknown", "“Gx” is no country.", "country")])

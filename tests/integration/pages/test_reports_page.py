@@ -100,3 +100,15 @@ def test_every_report_can_be_looked_at_when_nothing_happened(engine: Engine, log
 def test_a_stranger_sees_no_report(log_in: Any) -> None:
     assert log_in(None).get("/reports").status_code == 401
     assert log_in(None).get("/reports/1").status_code == 401
+
+
+def test_what_a_system_said_of_a_delivery_is_for_those_who_act(engine: Engine, log_in: Any, tmp_path: Path) -> None:
+    lead(engine, at(2, 9))
+    edition = make(engine, "leads")
+    send(engine, tmp_path)
+    change(engine, "update effects set state = 'dead', sent_at = null, answer = null, "
+                   "error = '550 no such user x@y.de' where operation = 'send_mail'")  # fmt: skip
+    assert "550 no such user x@y.de" in log_in("op").text(f"/reports/{edition.id}")
+    seen = log_in("viewer").text(f"/reports/{edition.id}")
+    assert "550" not in seen
+    assert "[hidden]" in seen

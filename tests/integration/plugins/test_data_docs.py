@@ -26,11 +26,14 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
 
 @pytest.fixture
 def logged_in(client: TestClient) -> TestClient:
+    from airflow.api_fastapi.app import init_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.security import get_user
 
     from waybill.data_docs import app
 
-    app.dependency_overrides[get_user] = object
+    init_auth_manager()
+    app.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username="vera", role="viewer")
     yield client  # type: ignore[misc]
     app.dependency_overrides.clear()
 
