@@ -1,7 +1,8 @@
 """What a person does about effects in trouble: retry, settle, give up; and what becomes of their cases by it.
 
-Each is for many effects at once, and is harmless when it is repeated: what is not in the right state any more, or is
-being sent at this moment, is left as it is. Cases are locked before effects, as the steps do it.
+Each is for many effects at once, and is bound to what the person saw: an effect that changed since, is not in the right
+state any more, or is being sent at this moment, is left as it is. So each is harmless when it is repeated. Cases are
+locked before effects, as the steps do it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,15 @@ LONGEST_ID = 200
 
 # A case goes on only with the effects of its own steps; messages about it have nobody who waits for them.
 _HOLDS = "c.workflow || '/' || e.step || '/' || e.system = any(:holding)"
-_WITHDRAWN = "(e.state = 'dead' and starts_with(e.error, :withdrawn))"
+_WITHDRAWN = f"(e.state = 'dead' and starts_with(e.error, '{WITHDRAWN}'))"
+
+# Its state, its attempts, and when it was planned last: attempts count anew when a case's release plans it once more.
+AS_SEEN = f"""concat_ws(' ', case when {_WITHDRAWN} then 'given_up' else e.state end, e.attempts,
+                        cast(extract(epoch from e.created_at) as bigint))"""
+"""The SQL for how an effect `e` stands: what changes when more becomes of it than being looked up once more."""
+
+Seen = Mapping[int, str]
+"""Effects, each with how it stood (`AS_SEEN`) when the person looked at it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Handled:
     cases: int
 
 
-def retry(engine: Engine, effect_ids: Sequence[int], *, actor: str) -> Handled:
+def retry(engine: Engine, seen: Seen, *, actor: str) -> Handled:
     """Have failed and dead effects sent at once; their attempts go on counting.
 
     A dead one has its whole time again. What was given up stays so: releasing its case plans it anew. So does what
@@ -49,7 +58,7 @@ def retry(engine: Engine, effect_ids: Sequence[int], *, actor: str) -> Handled:
     """
     with authored(engine, actor=actor) as connection:
         changed = _change(
-            connection, RETRIED, _only(effect_ids),
+            connection, RETRIED, seen,
             which=f"""e.state in ('failed', 'dead') and not {_WITHDRAWN}
                       and not coalesce(c.state in ('finished', 'rejected') and {_HOLDS}, false)""",
             assignment="""state = 'pending', error = null, available_at = now(),
@@ -58,27 +67,29 @@ def retry(engine: Engine, effect_ids: Sequence[int], *, actor: str) -> Handled:
         return Handled(len(changed), _let_go_on(connection, changed))
 
 
-def settle_as_sent(engine: Engine, theirs: Mapping[int, str], *, actor: str) -> Handled:
+def settle_as_sent(engine: Engine, seen: Seen, *, theirs: str = "", actor: str) -> Handled:
     """Take a person's word that effects took place: those of which nobody knows, and dead ones that were done by hand.
 
-    :param theirs: effect -> the id that the other system gave, or nothing; a later step may need it.
+    :param theirs: the id that the other system gave, for one effect; a later step may need it.
     """
     with authored(engine, actor=actor) as connection:
         changed = _change(
-            connection, SETTLED, {number: name.strip()[:LONGEST_ID] or None for number, name in theirs.items()},
+            connection, SETTLED, seen,
             which="e.state in ('unknown', 'dead')",
             assignment="""state = 'sent', error = null, sent_at = now(),
-                          answer = jsonb_strip_nulls(jsonb_build_object('id', chosen.value, 'by_hand', true))""",
+                          answer = jsonb_strip_nulls(
+                              jsonb_build_object('id', cast(:value as text), 'by_hand', true))""",
+            value=theirs.strip()[:LONGEST_ID] or None,
             detail={"happened": True},
         )  # fmt: skip
         return Handled(len(changed), _let_go_on(connection, changed))
 
 
-def settle_as_not_sent(engine: Engine, effect_ids: Sequence[int], *, actor: str) -> Handled:
+def settle_as_not_sent(engine: Engine, seen: Seen, *, actor: str) -> Handled:
     """Take a person's word that effects of which nobody knows did not take place; they are sent at once."""
     with authored(engine, actor=actor) as connection:
         changed = _change(
-            connection, SETTLED, _only(effect_ids),
+            connection, SETTLED, seen,
             which="e.state = 'unknown'",
             assignment="state = 'pending', error = null, available_at = now()",
             detail={"happened": False},
@@ -86,7 +97,7 @@ def settle_as_not_sent(engine: Engine, effect_ids: Sequence[int], *, actor: str)
         return Handled(len(changed), _let_go_on(connection, changed))
 
 
-def give_up(engine: Engine, effect_ids: Sequence[int], *, reason: str, actor: str) -> Handled:
+def give_up(engine: Engine, seen: Seen, *, reason: str, actor: str) -> Handled:
     """Send effects never; of those of which nobody knows, this is a person's word that they did not take place.
 
     A case that cannot go on without one is set aside. An effect whose case a run works on at this moment is left: the
@@ -99,46 +110,44 @@ def give_up(engine: Engine, effect_ids: Sequence[int], *, reason: str, actor: st
     words = reason.strip()
     with authored(engine, actor=actor) as connection:
         changed = _change(
-            connection, GIVEN_UP, dict.fromkeys(effect_ids, (WITHDRAWN + words)[:LONGEST_ERROR]),
+            connection, GIVEN_UP, seen,
             which=f"""e.state in ('pending', 'failed', 'unknown', 'dead') and not {_WITHDRAWN}
                       and not coalesce(c.state = 'running' and {_HOLDS}, false)""",
-            assignment="state = 'dead', error = chosen.value",
+            assignment="state = 'dead', error = :value",
+            value=(WITHDRAWN + words)[:LONGEST_ERROR],
             detail={"reason": words},
         )  # fmt: skip
         return Handled(len(changed), _set_aside(connection, changed, words))
 
 
-def _only(effect_ids: Sequence[int]) -> dict[int, str | None]:
-    return dict.fromkeys(effect_ids)
-
-
 def _change(
     connection: Connection,
     kind: str,
-    values: Mapping[int, str | None],
+    seen: Seen,
     *,
     which: str,
     assignment: str,
+    value: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> Sequence[Row[Any]]:
     """Change effects, each with an event; return those that were changed: id, case_id, step, system, operation.
 
-    :param values: effect -> what `assignment` knows as `chosen.value`.
     :param which: SQL about the effect `e` and its case `c`.
+    :param value: what `assignment` knows as `:value`.
     """
     connection.execute(
         text("""
             select 1 from cases where id in (select case_id from effects where id = any(:ids))
             order by id for update"""),
-        {"ids": list(values)},
+        {"ids": list(seen)},
     )
     return connection.execute(
         text(f"""
             with chosen as materialized (
-                select e.id, v.value
-                from unnest(cast(:ids as bigint[]), cast(:values as text[])) as v(id, value)
+                select e.id
+                from unnest(cast(:ids as bigint[]), cast(:seen as text[])) as v(id, seen)
                 join effects e on e.id = v.id left join cases c on c.id = e.case_id
-                where {which} order by e.id for update of e
+                where {AS_SEEN} = v.seen and {which} order by e.id for update of e
             ), changed as (
                 update effects set {assignment} from chosen where effects.id = chosen.id
                 returning effects.id, effects.key, case_id, step, system, operation
@@ -151,9 +160,9 @@ def _change(
             )
             select id, case_id, step, system, operation from changed order by id"""),
         {
-            "ids": list(values),
-            "values": list(values.values()),
-            "withdrawn": WITHDRAWN,
+            "ids": list(seen),
+            "seen": list(seen.values()),
+            "value": value,
             "holding": carried(),
             "kind": kind,
             "detail": Jsonb(dict(detail or {})),

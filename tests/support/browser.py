@@ -52,6 +52,10 @@ def _installed(own: str) -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), own if Path(own).exists() else None)
 
 
+REFUSED = "the server responded with a status of 422"
+"""What a browser says of a page that answers a form which is refused."""
+
+
 @contextmanager
 def browsing() -> Iterator[Browser]:
     """Start the browser."""
@@ -81,7 +85,7 @@ class Watched:
         self.page.on("request", self._asked)
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and REFUSED not in message.text:
             self.problems.append(f"console: {message.text}")
 
     def _asked(self, request: Request) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from typing import Any
 
 import httpx
@@ -40,16 +41,18 @@ class Browser:
         return answer.text
 
     def submit(self, page: str, path: str, **fields: Any) -> httpx.Response:
-        """Load a page, and submit a form with its token; the answer is that of the action itself."""
-        found = re.search(r'name="token" value="([^"]+)"', self.text(page))
-        data = {**fields, "token": found.group(1) if found else ""}
-        answer: httpx.Response = self._client.post(path, data=data, follow_redirects=False)
-        return answer
+        """Load a page, and submit a form with its token and what it says was seen; the answer is that of the action."""
+        return self.post(path, **{**hidden(self.text(page)), **fields})
 
     def post(self, path: str, **fields: Any) -> httpx.Response:
-        """Submit a form as another site would: without a token, unless one is given."""
+        """Submit a form as another site would, without a token; or that of a page that was opened before, `hidden`."""
         answer: httpx.Response = self._client.post(path, data=fields, follow_redirects=False)
         return answer
+
+
+def hidden(page: str) -> dict[str, str]:
+    """What the forms of a page carry that nobody types: their token, and what stands for what was seen."""
+    return {name: unescape(value) for name, value in re.findall(r'name="(token|seen)" value="([^"]+)"', page)}
 
 
 def column_of(html: str, caption: str, heading: str) -> list[str]:

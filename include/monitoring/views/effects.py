@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from include.integrations.by_hand import AS_SEEN
 from include.integrations.ledger import WITHDRAWN
 
 PAGE = 50
@@ -140,7 +141,7 @@ def listed(connection: Connection, choice: Choice, *, before: int | None = None)
     return connection.execute(
         text(f"""
             select e.id, e.state, e.system, e.operation, e.target, e.step, e.mode, e.attempts, e.error, e.created_at,
-                   e.available_at, e.case_id, {PLANNED_BY} as workflow
+                   e.available_at, e.case_id, {PLANNED_BY} as workflow, {AS_SEEN} as as_seen
             from (select e.id from effects e
                   where {choice.condition} and (cast(:before as bigint) is null or e.id < :before)
                   order by e.id desc limit :limit) as found
@@ -149,27 +150,20 @@ def listed(connection: Connection, choice: Choice, *, before: int | None = None)
     ).all()
 
 
-def chosen(connection: Connection, choice: Choice, *, newest: int | None = None) -> list[int]:
-    """Return the ids of all effects of a choice, oldest first.
-
-    :param newest: leave those out that were planned after this one.
-    """
-    return list(
-        connection.execute(
-            text(f"""
-                select e.id from effects e
-                where {choice.condition} and (cast(:newest as bigint) is null or e.id <= :newest) order by e.id"""),
-            {**choice.values, "newest": newest},
-        ).scalars()
+def chosen(connection: Connection, choice: Choice) -> dict[int, str]:
+    """Return all effects of a choice with how they stand, oldest first."""
+    found = connection.execute(
+        text(f"select e.id, {AS_SEEN} as as_seen from effects e where {choice.condition} order by e.id"), choice.values
     )
+    return {row.id: row.as_seen for row in found}
 
 
 def details(connection: Connection, effect_id: int) -> Details | None:
     """Return one effect with what happened to it, or None where there is none."""
     effect = connection.execute(
-        text("""
+        text(f"""
             select e.*, c.workflow as case_workflow, c.state as case_state, c.stage as case_stage,
-                   starts_with(e.error, :withdrawn) as withdrawn
+                   starts_with(e.error, :withdrawn) as withdrawn, {AS_SEEN} as as_seen
             from effects e left join cases c on c.id = e.case_id where e.id = :id"""),
         {"id": effect_id, "withdrawn": WITHDRAWN},
     ).one_or_none()

@@ -26,6 +26,8 @@ _GROUPS = """
     where state = 'quarantined' group by 1, 2 order by 1, 3 desc, 2"""
 OF_REASON = "workflow = :workflow and state = 'quarantined' and codes @> array[cast(:code as text)]"
 """Which cases have a reason; one index holds all that this asks for."""
+AS_SEEN = "coalesce(md5(string_agg(id || ' ' || extract(epoch from updated_at), ' ' order by id)), '')"
+"""The SQL that stands for some cases as they are: for which they are, and that none of them changed."""
 _CASES = f"""
     select id, key, stage, updated_at as since, created_at as arrived, reasons
     from (select id as listed from cases where {OF_REASON} and id > :after order by id limit :most) as page
@@ -57,6 +59,11 @@ class AsideCase:
     since: datetime
     arrived: datetime
     reasons: list[dict[str, str]]
+
+    @property
+    def seen(self) -> str:
+        """What stands for the case as it is now, as `Sheet.seen`."""
+        return self.since.isoformat()
 
 
 @dataclass(frozen=True)
@@ -105,12 +112,25 @@ def groups(connection: Connection) -> dict[str, list[Group]]:
     return found
 
 
-def count(connection: Connection, workflow: str, code: str) -> int:
-    """Return how many cases are set aside for a reason."""
+def whole(connection: Connection, workflow: str, code: str) -> tuple[int, str]:
+    """Return how many cases are set aside for a reason, and what stands for all of them as they are (`AS_SEEN`)."""
     found = connection.execute(
-        text(f"select count(*) from cases where {OF_REASON}"), {"workflow": workflow, "code": code}
-    )
-    return int(found.scalar_one())
+        text(f"select count(*) as cases, {AS_SEEN} as seen from cases where {OF_REASON}"),
+        {"workflow": workflow, "code": code},
+    ).one()
+    return found.cases, found.seen
+
+
+def next_of(connection: Connection, workflow: str, code: str, case_id: int) -> int | None:
+    """Return the case of a reason that comes after one, or the first after the last; None where there is no other."""
+    return connection.execute(
+        text(f"""
+            (select id from cases where {OF_REASON} and id > :case_id order by id limit 1)
+            union all
+            (select id from cases where {OF_REASON} and id < :case_id order by id limit 1)
+            limit 1"""),
+        {"workflow": workflow, "code": code, "case_id": case_id},
+    ).scalar_one_or_none()
 
 
 def cases_of(connection: Connection, workflow: str, code: str, after: int = 0) -> list[AsideCase]:

@@ -14,8 +14,16 @@ from sqlalchemy import Connection, Engine, text
 from include.cases import store
 from include.contracts.registry import contracts
 from include.data.database import authored
-from include.monitoring.views.corrections import OF_ONE_CASE, Field, check, fields_of, same, stored
-from include.monitoring.views.quarantine import OF_REASON, last_event
+from include.monitoring.views.corrections import (
+    OF_ONE_CASE,
+    Field,
+    check,
+    fields_of,
+    same,
+    shared_fields,
+    stored,
+)
+from include.monitoring.views.quarantine import AS_SEEN, OF_REASON, last_event
 
 LONGEST_REASON = 200
 """Characters of why a case is discarded."""
@@ -37,21 +45,23 @@ class Unfit(ValueError):
 class Choice:
     """Which cases of a reason a person means.
 
-    :param case_ids: those that are ticked; None means all of the reason.
+    :param ticked: case -> `AsideCase.seen` of the page on which it is ticked; None means all of the reason.
     :param counted: how many the person was told that there are, where all are meant.
+    :param seen: what stood for all of them on that page, as `quarantine.whole` has it.
     """
 
     workflow: str
     code: str
-    case_ids: Sequence[int] | None
+    ticked: Mapping[int, str] | None
     counted: int = 0
+    seen: str = ""
 
 
 @dataclass(frozen=True)
 class Done:
     """What came of it.
 
-    :param left: cases that were chosen and are not set aside for this reason any more.
+    :param left: cases that were chosen, and changed since they were seen.
     """
 
     changed: int
@@ -90,10 +100,9 @@ def discard_one(engine: Engine, case_id: int, *, seen: str, reason: str, actor: 
 def release_many(engine: Engine, choice: Choice, *, field: str = "", typed: str = "", actor: str) -> Done:
     """Send cases through their workflow again, all of them with the same value of one field where one is given.
 
-    :raises Moved: when all are meant, and their number is another by now.
-    :raises Unfit: when the value cannot be read, or is one that only one case can have.
+    :raises Moved: when all are meant, and they are others by now.
+    :raises Unfit: when the value cannot be read, is one that only one case can have, or the reason asks for no such.
     """
-    corrections = {}
     if field:
         if field in OF_ONE_CASE:
             raise Unfit({field: "This differs from case to case: correct it case by case."})
@@ -102,11 +111,16 @@ def release_many(engine: Engine, choice: Choice, *, field: str = "", typed: str 
         verdict = check(field, typed)
         if not verdict.fits:
             raise Unfit({field: verdict.message})
-        corrections[field] = typed.strip()
     with authored(engine, actor=actor) as connection:
         chosen = _chosen(connection, choice)
+        offered = shared_fields(choice.workflow, choice.code, chosen.values())
+        if field and chosen and field not in offered:
+            raise Unfit({field: f"{choice.code} of these cases is not about this field: correct it case by case."})
         changed = store.release_within(
-            connection, chosen, first_step=_first_step(choice.workflow), corrections=corrections
+            connection,
+            list(chosen),
+            first_step=_first_step(choice.workflow),
+            corrections={field: typed.strip()} if field else None,
         )
     return _done(choice, changed)
 
@@ -114,12 +128,12 @@ def release_many(engine: Engine, choice: Choice, *, field: str = "", typed: str 
 def discard_many(engine: Engine, choice: Choice, *, reason: str, actor: str) -> Done:
     """Close cases for good, for one reason.
 
-    :raises Moved: when all are meant, and their number is another by now.
+    :raises Moved: when all are meant, and they are others by now.
     :raises Unfit: without a reason, or with one that is too long.
     """
     why = _why(reason)
     with authored(engine, actor=actor) as connection:
-        changed = store.discard_within(connection, _chosen(connection, choice), reason=why)
+        changed = store.discard_within(connection, list(_chosen(connection, choice)), reason=why)
     return _done(choice, changed)
 
 
@@ -139,20 +153,32 @@ def _held(connection: Connection, case_id: int, seen: str) -> tuple[str, list[di
     return row.workflow, row.reasons
 
 
-def _chosen(connection: Connection, choice: Choice) -> list[int]:
-    """Hold the cases that are meant and still set aside for that reason."""
-    ticked = "" if choice.case_ids is None else " and id = any(:ids)"
+def _chosen(connection: Connection, choice: Choice) -> dict[int, list[dict[str, str]]]:
+    """Hold the cases that are meant, and are as they were seen; return each with its reasons."""
+    ticked = "" if choice.ticked is None else " and id = any(:ids)"
+    values = {"workflow": choice.workflow, "code": choice.code, "ids": list(choice.ticked or ())}
     found = connection.execute(
-        text(f"select id from cases where {OF_REASON}{ticked} order by id for update"),
-        {"workflow": choice.workflow, "code": choice.code, "ids": list(choice.case_ids or ())},
-    )
-    ids = list(found.scalars())
-    if choice.case_ids is None and len(ids) != choice.counted:
+        text(f"select id, updated_at, reasons from cases where {OF_REASON}{ticked} order by id for update"), values
+    ).all()
+    if choice.ticked is None:
+        _see_again(connection, choice, [row.id for row in found])
+        return {row.id: row.reasons for row in found}
+    return {row.id: row.reasons for row in found if row.updated_at.isoformat() == choice.ticked[row.id]}
+
+
+def _see_again(connection: Connection, choice: Choice, ids: Sequence[int]) -> None:
+    """Make sure that all cases of a reason are those that somebody saw, as they saw them."""
+    if len(ids) != choice.counted:
         raise Moved(
             f"Nothing was changed: {len(ids):,} cases have the reason {choice.code} now, and not {choice.counted:,}; "
             "look at them, and confirm their number."
         )
-    return ids
+    seen = connection.execute(text(f"select {AS_SEEN} from cases where id = any(:ids)"), {"ids": list(ids)})
+    if seen.scalar_one() != choice.seen:
+        raise Moved(
+            f"Nothing was changed: as many cases as you saw have the reason {choice.code}, but they are others, "
+            "or not as they were; look at them, and confirm their number."
+        )
 
 
 def _corrections(fields: Mapping[str, Field], typed: Mapping[str, str]) -> dict[str, object]:
@@ -187,4 +213,4 @@ def _why(reason: str) -> str:
 
 
 def _done(choice: Choice, changed: int) -> Done:
-    return Done(changed, 0 if choice.case_ids is None else len(set(choice.case_ids)) - changed)
+    return Done(changed, 0 if choice.ticked is None else len(choice.ticked) - changed)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Request
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from sqlalchemy import Connection
 
 from include.data.database import engine
 from include.monitoring.views import duplicates, quarantine, resolving
 from include.monitoring.views.corrections import check, shared_fields
 from include.monitoring.views.resolving import Choice, Moved, Unfit
 from waybill.pages.rendering import HEADERS, page, redirect
-from waybill.pages.visitor import Acting, Looking, Visitor
+from waybill.pages.visitor import Acting, Looking, Visitor, sealed_seen, unsealed_seen
 
 TAB = "quarantine"
 OF_FIELD = "field."
@@ -35,6 +35,8 @@ async def typed_fields(request: Request) -> dict[str, str]:
 
 
 Typed = Annotated[dict[str, str], Depends(typed_fields)]
+Of = Annotated[str, Form(max_length=100)]
+"""The reason whose cases somebody goes through; empty for who came to the case in another way."""
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Wanted:
     :param field: released with the same value in all of them; empty for no correction.
     :param reason: why they are discarded.
     :param after: the page of the list on which the form is.
+    :param seen: how the cases stood there.
     """
 
     action: Annotated[Literal["", "release", "discard"], Form()] = ""
@@ -56,6 +59,7 @@ class Wanted:
     value: Annotated[str, Form()] = ""
     reason: Annotated[str, Form()] = ""
     after: Annotated[int, Form()] = 0
+    seen: Annotated[str, Form()] = ""
 
 
 @router.get("")
@@ -81,36 +85,45 @@ def check_value(
 
 
 @router.get("/case/{case_id}")
-def one(case_id: int, visitor: Looking, said: str | None = None) -> HTMLResponse:
-    """Show a case with its reasons and the fields to correct."""
-    return _sheet(case_id, visitor, said=said)
+def one(
+    case_id: int, visitor: Looking, of: Annotated[str, Query(max_length=100)] = "", said: str | None = None
+) -> HTMLResponse:
+    """Show a case with its reasons and the fields to correct.
+
+    :param of: the reason whose cases somebody goes through.
+    """
+    return _sheet(case_id, visitor, of=of, said=said)
 
 
 @router.post("/case/{case_id}/release")
-def release(case_id: int, visitor: Acting, typed: Typed, seen: Annotated[str, Form()] = "") -> Response:
+def release(case_id: int, visitor: Acting, typed: Typed, seen: Annotated[str, Form()] = "", of: Of = "") -> Response:
     """Correct what was changed in the form, and send the case through its workflow again."""
     try:
         corrected = resolving.release_one(engine(), case_id, seen=seen, typed=typed, actor=visitor.actor)
     except Moved as moved:
-        return redirect(f"{TAB}/case/{case_id}", str(moved))
+        return redirect(_address(case_id, of), str(moved), refused=True)
     except Unfit as unfit:
-        return _sheet(case_id, visitor, typed=typed, faults=unfit.faults, seen=seen)
+        return _sheet(case_id, visitor, of=of, typed=typed, faults=unfit.faults, seen=seen)
     what = f"corrected ({', '.join(corrected)}) and released" if corrected else "released"
-    return redirect(f"{TAB}/case/{case_id}", f"Case {case_id} is {what}.")
+    return redirect(_address(case_id, of), f"Case {case_id} is {what}.")
 
 
 @router.post("/case/{case_id}/discard")
 def discard(
-    case_id: int, visitor: Acting, seen: Annotated[str, Form()] = "", reason: Annotated[str, Form()] = ""
+    case_id: int,
+    visitor: Acting,
+    seen: Annotated[str, Form()] = "",
+    reason: Annotated[str, Form()] = "",
+    of: Of = "",
 ) -> Response:
     """Close the case for good."""
     try:
         resolving.discard_one(engine(), case_id, seen=seen, reason=reason, actor=visitor.actor)
     except Moved as moved:
-        return redirect(f"{TAB}/case/{case_id}", str(moved))
+        return redirect(_address(case_id, of), str(moved), refused=True)
     except Unfit as unfit:
-        return _sheet(case_id, visitor, faults=unfit.faults, reason=reason, seen=seen)
-    return redirect(f"{TAB}/case/{case_id}", f"Case {case_id} is discarded.")
+        return _sheet(case_id, visitor, of=of, faults=unfit.faults, reason=reason, seen=seen)
+    return redirect(_address(case_id, of), f"Case {case_id} is discarded.")
 
 
 @router.get("/{workflow}/{code}")
@@ -123,7 +136,9 @@ def of_reason(workflow: str, code: str, visitor: Looking, after: int = 0, said: 
 def resolve_many(workflow: str, code: str, visitor: Acting, wanted: Annotated[Wanted, Depends()]) -> Response:
     """Release or discard the cases that are ticked, or all of the reason when their number is confirmed."""
     everything = wanted.which == "all"
-    choice = Choice(workflow, code, None if everything else wanted.case or [], _number(wanted.counted))
+    seen = unsealed_seen(wanted.seen)
+    ticked = {case: seen["cases"].get(str(case), "") for case in wanted.case or []}
+    choice = Choice(workflow, code, None if everything else ticked, _number(wanted.counted), seen["all"])
     try:
         if not everything and not wanted.case:
             raise Unfit({"case": "Tick the cases first, or choose all of them."})
@@ -135,19 +150,20 @@ def resolve_many(workflow: str, code: str, visitor: Acting, wanted: Annotated[Wa
         else:
             done = resolving.discard_many(engine(), choice, reason=wanted.reason, actor=visitor.actor)
     except Moved as moved:
-        return redirect(f"{TAB}/{workflow}/{code}", str(moved))
+        return redirect(f"{TAB}/{workflow}/{code}", str(moved), refused=True)
     except Unfit as unfit:
-        return _reason(workflow, code, visitor, after=wanted.after, wanted=wanted, faults=unfit.faults)
+        return _reason(workflow, code, visitor, after=wanted.after, wanted=wanted, faults=unfit.faults, seen=seen)
     said = f"{'Released' if wanted.action == 'release' else 'Discarded'}: {done.changed:,}."
     if done.left:
-        said += f" Left alone, because somebody else had resolved them already: {done.left:,}."
-    return redirect(f"{TAB}/{workflow}/{code}", said)
+        said += f" Left alone, because they changed since you looked: {done.left:,}."
+    return redirect(f"{TAB}/{workflow}/{code}", said, refused=not done.changed)
 
 
 def _sheet(
     case_id: int,
     visitor: Visitor,
     *,
+    of: str,
     said: str | None = None,
     typed: Mapping[str, str] | None = None,
     faults: Mapping[str, str] | None = None,
@@ -157,13 +173,20 @@ def _sheet(
     """Return the page of a case; with faults it is shown again with what was typed, bound to what was seen first."""
     with engine().connect() as connection:
         sheet = quarantine.sheet(connection, case_id, clear=visitor.acts)
-    if sheet is None:
-        raise HTTPException(404, "there is no such case")
+        if sheet is None:
+            raise HTTPException(404, "there is no such case")
+        of = of or next((fault.code for fault in sheet.faults), "")
+        following = quarantine.next_of(connection, sheet.workflow, of, case_id) if of else None
     return page(
         "quarantine_case.html", visitor, tab=TAB, said=said, status=422 if faults else 200, sheet=sheet,
         typed=typed or {}, faults=faults or {}, reason=reason, seen=seen or sheet.seen, of_field=OF_FIELD,
-        longest=resolving.LONGEST_REASON,
+        longest=resolving.LONGEST_REASON, of=of, following=following,
     )  # fmt: skip
+
+
+def _address(case_id: int, of: str) -> str:
+    """The path of a case's page, below the prefix, for somebody who goes through the cases of a reason."""
+    return f"{TAB}/case/{case_id}" + (f"?{urlencode({'of': of})}" if of else "")
 
 
 def _reason(
@@ -175,23 +198,21 @@ def _reason(
     said: str | None = None,
     wanted: Wanted | None = None,
     faults: Mapping[str, str] | None = None,
+    seen: Mapping[str, Any] | None = None,
 ) -> HTMLResponse:
+    """Return the cases of a reason; with faults it has what was ticked and typed, bound to what was seen first."""
     with engine().connect() as connection:
-        cases, total, fields = _listed(connection, workflow, code, after)
+        cases = quarantine.cases_of(connection, workflow, code, after)
+        total, whole = quarantine.whole(connection, workflow, code)
+    first = seen or {"cases": {}, "all": whole}
+    seen_now = {str(case.id): case.seen for case in cases}
     return page(
         "quarantine_reason.html", visitor, tab=TAB, said=said, status=422 if faults else 200, workflow=workflow,
-        code=code, cases=cases, total=total, fields=fields, after=after, size=quarantine.PAGE,
+        code=code, cases=cases, total=total, after=after, size=quarantine.PAGE,
+        fields=shared_fields(workflow, code, (case.reasons for case in cases)),
         instruction=quarantine.instruction(workflow, code), faults=faults or {}, longest=resolving.LONGEST_REASON,
-        wanted=wanted or Wanted(),
+        wanted=wanted or Wanted(), seen=sealed_seen({"cases": seen_now | first["cases"], "all": first["all"]}),
     )  # fmt: skip
-
-
-def _listed(
-    connection: Connection, workflow: str, code: str, after: int
-) -> tuple[list[quarantine.AsideCase], int, list[str]]:
-    cases = quarantine.cases_of(connection, workflow, code, after)
-    total = quarantine.count(connection, workflow, code)
-    return cases, total, shared_fields(workflow, code, (case.reasons for case in cases))
 
 
 def _number(typed: str) -> int:

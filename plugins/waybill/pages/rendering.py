@@ -14,7 +14,7 @@ from markupsafe import Markup
 from include.approvals.people import people
 from include.contracts.registry import contract, load_teams
 from include.environment import base_url, current
-from waybill.pages.visitor import Visitor, sealed, unsealed
+from waybill.pages.visitor import Said, Visitor, sealed, unsealed
 
 PREFIX = "/waybill"
 FOLDER = Path(__file__).parent
@@ -40,29 +40,39 @@ HEADERS = {
 
 
 def page(
-    template: str, visitor: Visitor | None, *, tab: str, said: str | None = None, status: int = 200, **values: Any
+    template: str,
+    visitor: Visitor | None,
+    *,
+    tab: str,
+    said: str | None = None,
+    refused: str = "",
+    status: int = 200,
+    **values: Any,
 ) -> HTMLResponse:
     """Return a page.
 
     :param visitor: who looks; None for a page that is the same for everybody.
     :param tab: the path of the tab that it belongs to; empty for none.
     :param said: what `redirect` put into the address.
+    :param refused: why nothing was changed by the form that this page answers.
     """
+    shown = Said(f"Nothing was changed: {refused}.", refused=True) if refused else unsealed(said)
     body = (
         _templates()
         .get_template(template)
-        .render(visitor=visitor, tab=tab, said=unsealed(said), environment=current(), **values)
+        .render(visitor=visitor, tab=tab, said=shown, environment=current(), **values)
     )
     return HTMLResponse(body, status_code=status, headers=HEADERS)
 
 
-def redirect(path: str, message: str) -> RedirectResponse:
+def redirect(path: str, message: str, *, refused: bool = False) -> RedirectResponse:
     """Lead to a page after an action, and say there what was done.
 
     :param path: below `PREFIX`, with its own parameters.
+    :param refused: whether nothing was done of what was asked; it is said as an alert then.
     """
     join = "&" if "?" in path else "?"
-    return RedirectResponse(f"{PREFIX}/{path}{join}said={sealed(message)}", status_code=303)
+    return RedirectResponse(f"{PREFIX}/{path}{join}said={sealed(Said(message, refused))}", status_code=303)
 
 
 def ago(moment: datetime | None) -> Markup:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -21,6 +21,13 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 TOKEN_LASTS = 12 * 3600  # seconds; a page may stay open for a shift
 MESSAGE_LASTS = 60  # seconds
+
+
+class Said(NamedTuple):
+    """What is told on the next page of an action; `refused` where it did nothing of what was asked."""
+
+    words: str
+    refused: bool
 
 
 @dataclass(frozen=True)
@@ -96,17 +103,33 @@ Submitting = Annotated[Visitor, Depends(submitting)]
 """For an action that is not a matter of role, such as an answer of whoever is asked; its form needs `token` as well."""
 
 
-def sealed(message: str) -> str:
-    """Return a message to be shown on the next page, such that nobody else can have one shown there."""
-    return _signer("message").dumps(message)
+def sealed(said: Said) -> str:
+    """Return what is to be shown on the next page, such that nobody else can have anything shown there."""
+    return _signer("message").dumps(said)
 
 
-def unsealed(message: str | None) -> str | None:
+def unsealed(said: str | None) -> Said | None:
     """Return what `sealed` was given, for as long as the next page takes to load."""
     try:
-        return str(_signer("message").loads(message, max_age=MESSAGE_LASTS)) if message else None
+        return Said(*_signer("message").loads(said, max_age=MESSAGE_LASTS)) if said else None
     except BadData:
         return None
+
+
+def sealed_seen(seen: Any) -> str:
+    """Return what a page shows, as a hidden field of its form: so what is done by it is bound to what was seen."""
+    return _signer("seen").dumps(seen)
+
+
+def unsealed_seen(seen: str) -> Any:
+    """Return what `sealed_seen` was given, as JSON has it.
+
+    :raises HTTPException: 403 for a form that none of our pages made, or not today.
+    """
+    try:
+        return _signer("seen").loads(seen, max_age=TOKEN_LASTS)
+    except BadData:
+        raise HTTPException(403, "this form is too old or not ours: load the page again, and repeat it") from None
 
 
 def _acts(user: BaseUser) -> bool:

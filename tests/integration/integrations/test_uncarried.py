@@ -14,6 +14,7 @@ from include.approvals import messages
 from include.integrations import by_hand, ledger, uncarried
 from include.integrations.systems import Effect, Failed, Mode, Provider, Settle
 from include.monitoring.alerts import raising
+from tests.integration.integrations.test_by_hand import seen
 from tests.integration.integrations.test_ledger import position, run
 from tests.standins.system import Crash, StandInSystem
 from tests.support.work import change, receive, rows
@@ -62,7 +63,7 @@ def test_a_retried_effect_that_no_case_carries_is_sent(
     assert deliver(engine, system) == {"erp": 0}
     assert (state(engine, effect), due(engine)) == ("dead", [])
     system.fault = lambda _effect: None
-    by_hand.retry(engine, [effect], actor="user:anna")
+    by_hand.retry(engine, seen(engine, [effect]), actor="user:anna")
     assert due(engine) == ["erp"]
     assert deliver(engine, system) == {"erp": 1}
     assert (state(engine, effect), due(engine), deliver(engine, system)) == ("sent", [], {})

@@ -22,6 +22,7 @@ from include.integrations.systems import Effect, Mode
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble
 from include.monitoring.watching.look import look
+from tests.integration.integrations.test_by_hand import seen
 from tests.standins.slack import WEBHOOK_PATH, Slack
 from tests.support.work import change, receive, rows
 from waybill.alert_delivery import tell_by_chat
@@ -284,11 +285,11 @@ def test_what_people_did_about_effects_that_were_given_up_is_said(engine: Engine
         connection.execute(text("update effects set state = 'dead', error = 'refused'"))
     look(alerts)
     effects = [row["id"] for row in rows(engine, "select id from effects where system = 'crm' order by id")]
-    by_hand.give_up(engine, effects[:2], reason="not wanted", actor="user:olga")
-    by_hand.settle_as_sent(engine, {effects[2]: "42"}, actor="user:olga")
+    by_hand.give_up(engine, seen(engine, effects[:2]), reason="not wanted", actor="user:olga")
+    by_hand.settle_as_sent(engine, seen(engine, effects[2:3]), theirs="42", actor="user:olga")
     look(alerts)
     assert rows(engine, "select state from alerts") == [{"state": "open"}], "one is still given up by the system"
-    by_hand.retry(engine, effects[3:], actor="user:olga")
+    by_hand.retry(engine, seen(engine, effects[3:]), actor="user:olga")
     look(alerts)
     assert rows(engine, "select resolution from alerts") == [
         {"resolution": "1 effect tried again, 1 effect done by hand, 2 effects withdrawn for good"}

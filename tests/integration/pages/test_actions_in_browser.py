@@ -62,11 +62,16 @@ class TestEffects:
         [case], [effect], _ = in_trouble(engine, DEAD)
         olga = sit_down()
         page = olga.open(f"/effects/{effect}")
-        for reason, said in (("", "given up with a reason"), ("told by phone", "1 effect given up.")):
-            page.get_by_label("What to do", exact=True).select_option("Give up")
-            page.get_by_label("To give up: the reason").fill(reason)
-            olga.press("Do it")
-            olga.is_told(said)
+        reason = page.get_by_label("To give up: the reason")
+        page.get_by_label("What to do", exact=True).select_option("Give up")
+        olga.press("Do it")
+        assert reason.evaluate("field => field.validity.valueMissing"), "the browser asks for it"
+        page.get_by_label("What to do", exact=True).select_option("Retry now")
+        assert not reason.evaluate("field => field.required")
+        page.get_by_label("What to do", exact=True).select_option("Give up")
+        reason.fill("told by phone")
+        olga.press("Do it")
+        olga.is_told("1 effect given up.")
         olga.finds_in_timeline(case, "effect given up")
         expect(page.locator(".timeline").get_by_text("told by phone").first).to_be_visible()
 
@@ -80,6 +85,22 @@ class TestEffects:
         olga.is_told("3 effects settled: it did not happen, and is sent.")
         assert effect_states(engine) == ["pending"] * 3
         olga.finds_in_timeline(cases[0], "effect settled")
+
+    def test_a_refusal_is_an_alert_and_keeps_what_is_ticked(self, engine: Engine, sit_down: Any) -> None:
+        _, [first, second], _ = in_trouble(engine, DEAD, cases=2)
+        olga = sit_down()
+        page = olga.open("/effects?state=dead")
+        page.get_by_label(f"Choose effect {second}").check()
+        page.get_by_label("What to do", exact=True).select_option("Give up")
+        page.get_by_label("To give up: the reason").fill(" ")
+        olga.press("Do it")
+        expect(page.get_by_role("alert")).to_have_text("Nothing was changed: an effect is given up with a reason.")
+        olga.can_use_the_page()
+        expect(page.get_by_label(f"Choose effect {first}")).not_to_be_checked()
+        expect(page.get_by_label(f"Choose effect {second}")).to_be_checked()
+        page.get_by_label("To give up: the reason").fill("told by phone")
+        olga.press("Do it")
+        olga.is_told("1 effect given up.")
 
     def test_all_of_a_group_are_retried_when_it_is_confirmed(self, engine: Engine, sit_down: Any) -> None:
         cases, _, _ = in_trouble(engine, DEAD, cases=2)

@@ -16,8 +16,8 @@ from include.integrations.http import RateLimit
 from include.integrations.http.circuits import Circuit, CircuitPolicy
 from include.integrations.http.limits import RateLimiter
 from include.integrations.systems import Failed, Outcome, Unknown
-from tests.integration.integrations.test_by_hand import in_trouble, numbers
-from tests.support.pages import GLANCE, Browser, column_of
+from tests.integration.integrations.test_by_hand import in_trouble, numbers, seen
+from tests.support.pages import GLANCE, Browser, column_of, hidden
 from tests.support.work import change, rows, states
 
 pytestmark = pytest.mark.airflow
@@ -167,7 +167,7 @@ def test_a_retry_has_an_event_with_its_author_and_again_does_nothing(engine: Eng
     cases, effects, _ = in_trouble(engine, Failed("no such pipeline", permanent=True), cases=3)
     olga = log_in("op")
     for done in (2, 0):
-        answer = olga.submit("/effects", "/effects/chosen", action="retry", ids=effects[:2])
+        answer = olga.submit("/effects?state=dead", "/effects", action="retry", ids=effects[:2])
         assert answer.status_code == 303
         assert f"{done} effects retried." in follow(olga, answer.headers["location"])
     events = rows(engine, "select case_id, actor from events where kind = :kind order by id", kind=by_hand.RETRIED)
@@ -185,10 +185,11 @@ def test_an_unknown_effect_that_did_not_happen_is_sent(engine: Engine, log_in: A
 def test_an_effect_is_given_up_with_a_reason_only(engine: Engine, log_in: Any) -> None:
     (case,), (effect,), _ = in_trouble(engine, Failed("503", retry_after=3600))
     olga = log_in("op")
-    answer = olga.submit("/effects", "/effects/chosen", action="give_up", ids=[effect], reason=" ")
-    assert "given up with a reason" in follow(olga, answer.headers["location"])
+    refused = olga.submit("/effects", "/effects", action="give_up", ids=[effect], reason=" ")
+    assert refused.status_code == 422
+    assert "given up with a reason" in refused.text
     assert states(engine)[case][0] == "pending"
-    olga.submit("/effects", "/effects/chosen", action="give_up", ids=[effect], reason="no client any more")
+    olga.submit("/effects", "/effects", action="give_up", ids=[effect], reason="no client any more")
     assert states(engine)[case][0] == "quarantined"
     assert "no client any more" in olga.text(f"/effects/{effect}")
     assert "no client any more" not in log_in("viewer").text(f"/effects/{effect}")
@@ -197,7 +198,7 @@ def test_an_effect_is_given_up_with_a_reason_only(engine: Engine, log_in: Any) -
 def test_what_was_given_up_is_no_trouble_on_the_board(engine: Engine, log_in: Any) -> None:
     _, effects, _ = in_trouble(engine, Failed("503", retry_after=3600), cases=2)
     assert column_of(log_in("viewer").text("/board"), GLANCE, "Effects in trouble") == ["2"]
-    by_hand.give_up(engine, effects[:1], reason="no client any more", actor="user:olga")
+    by_hand.give_up(engine, seen(engine, effects[:1]), reason="no client any more", actor="user:olga")
     assert column_of(log_in("viewer").text("/board"), GLANCE, "Effects in trouble") == ["1"]
 
 
@@ -219,32 +220,87 @@ def test_all_of_a_group_are_handled_as_many_as_were_confirmed(engine: Engine, lo
     olga = log_in("op")
     page = olga.text("/effects/all", state="dead")
     assert "All 120 of them are meant" in page
-    fields = dict(re.findall(r'name="(count|newest|state)" value="([^"]+)"', page)) | {"action": "retry"}
-    unsure = olga.submit("/effects/all?state=dead", "/effects/all", **fields)
-    assert "say that you are sure" in follow(olga, unsure.headers["location"])
+    fields = {"state": "dead", "action": "retry", **hidden(page)}
+    unsure = olga.post("/effects/all", **fields)
+    assert unsure.status_code == 422
+    assert "say that you are sure" in unsure.text
     add(engine, 10, number=2)
-    answer = olga.submit("/effects/all?state=dead", "/effects/all", **fields, sure="true")
-    assert "120 effects retried." in follow(olga, answer.headers["location"])
-    assert len(numbers(engine, "state = 'dead'")) == 10, "what came after the confirmation is left"
-    assert len(numbers(engine, "state = 'failed'")) == 5
-
-
-def test_a_group_that_grew_is_confirmed_again(engine: Engine, log_in: Any) -> None:
-    add(engine, 5)
-    add(engine, 2, "failed", "503")
-    olga = log_in("op")
+    change(engine, "update effects set state = 'unknown' where id <= 20")
     change(engine, "update effects set state = 'dead' where state = 'failed'")
-    answer = olga.submit(
-        "/effects/all?state=dead", "/effects/all", state="dead", action="retry", count=5, newest=7, sure="true"
-    )
-    assert "there are 7 now" in follow(olga, answer.headers["location"])
-    assert len(numbers(engine, "state = 'dead'")) == 7
+    answer = olga.post("/effects/all", **fields | hidden(unsure.text), sure="true")
+    said = follow(olga, answer.headers["location"])
+    assert "100 effects retried. 20 left as it is: changed meanwhile" in said
+    assert len(numbers(engine, "state = 'dead'")) == 15, "what came to it after the confirmation is left"
+    assert len(numbers(engine, "state = 'unknown'")) == 20
 
 
-@pytest.mark.parametrize("path", ["/effects/chosen", "/effects/all", "/effects/1"])
+def test_what_became_unknown_since_the_page_was_loaded_is_not_given_up_with_the_rest(
+    engine: Engine, log_in: Any
+) -> None:
+    """Giving up what nobody knows of is a person's word that it did not happen, which nobody gave here."""
+    _, (one, other), _ = in_trouble(engine, Failed("503", retry_after=3600), cases=2)
+    olga = log_in("op")
+    page = olga.text("/effects")
+    change(engine, "update effects set state = 'unknown', attempts = attempts + 1 where id = :id", id=one)
+    form = {"action": "give_up", "reason": "not wanted", **hidden(page)}
+    answer = olga.post("/effects", ids=[one, other], **form)
+    assert "1 effect given up. 1 case is set aside. 1 left as it is" in follow(olga, answer.headers["location"])
+    assert numbers(engine, "state = 'unknown'") == [one]
+    again = olga.post("/effects", ids=[one], **form)
+    assert '<p class="said bad" role="alert">0 effects given up. 1 left' in follow(olga, again.headers["location"])
+
+
+def test_what_was_sent_again_since_its_page_was_loaded_is_not_sent_once_more(engine: Engine, log_in: Any) -> None:
+    _, (effect,), _ = in_trouble(engine, Unknown("timed out"))
+    olga, path = log_in("op"), f"/effects/{effect}"
+    page = olga.text(path)
+    log_in("op", "ben").submit(path, path, action="not_happened")
+    lost = "update effects set state = 'unknown', attempts = attempts + 1, error = 'no answer' where id = :id"
+    change(engine, lost, id=effect)
+    answer = olga.post(path, action="not_happened", **hidden(page))
+    said = follow(olga, answer.headers["location"])
+    assert "0 effects settled: it did not happen, and is sent. 1 left as it is" in said
+    assert numbers(engine, "state = 'unknown'") == [effect]
+    answer = olga.submit(path, path, action="not_happened")
+    assert "1 effect settled" in follow(olga, answer.headers["location"]), "who looks again may say so"
+
+
+def test_a_refused_form_is_an_alert_and_keeps_what_was_ticked_and_written(engine: Engine, log_in: Any) -> None:
+    add(engine, 60)
+    olga = log_in("op")
+    page = "/effects?state=dead&before=31"
+    ticked = {"ids": [7, 9], "before": 31, "state": "dead", "action": "give_up"}
+    refused = olga.submit(page, "/effects", **ticked, reason=" ")
+    assert refused.status_code == 422
+    assert '<p class="said bad" role="alert">Nothing was changed: an effect is given up with a reason.' in refused.text
+    assert re.findall(r'name="ids" value="(\d+)"[^>]*checked', refused.text) == ["9", "7"]
+    assert '<option value="give_up" selected>' in refused.text
+    change(engine, "update effects set attempts = attempts + 1 where id = 7")
+    answer = olga.post("/effects", **ticked | hidden(refused.text), reason="not wanted")
+    said = follow(olga, answer.headers["location"])
+    assert "1 effect given up. 1 left as it is" in said, "bound to what was seen first"
+    empty = olga.submit(page, "/effects", state="dead", before=31, action="give_up", reason="not wanted")
+    assert "choose at least one effect" in empty.text
+    assert 'name="reason" maxlength="500" value="not wanted"' in empty.text
+    for path in ("/effects/1", "/effects/all"):
+        again = olga.submit(path, path, action="give_up", reason=" ", sure="true")
+        assert '<option value="give_up" selected>' in again.text
+
+
+def test_a_form_that_does_not_say_what_was_seen_does_nothing(engine: Engine, log_in: Any) -> None:
+    add(engine, 1)
+    olga = log_in("op")
+    for seen_by_nobody in ("", "x"):
+        answer = olga.submit("/effects", "/effects/1", action="retry", seen=seen_by_nobody)
+        assert answer.status_code == 403
+        assert "load the page again" in answer.text
+    assert numbers(engine, "state = 'dead'") == [1]
+
+
+@pytest.mark.parametrize("path", ["/effects", "/effects/all", "/effects/1"])
 def test_nobody_acts_without_the_role_or_without_the_form(engine: Engine, log_in: Any, path: str) -> None:
     add(engine, 1)
-    fields = {"action": "retry", "ids": 1, "count": 1, "newest": 1, "sure": "true"}
+    fields = {"action": "retry", "ids": 1, "sure": "true"}
     assert log_in("viewer").submit("/effects", path, **fields).status_code == 403
     assert log_in("op").post(path, **fields).status_code == 403
     assert log_in(None).post(path, **fields).status_code == 401

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from include.cases import store
 from include.cases.model import Reason, StepResult, Work
 from include.data.database import authored
-from tests.support.pages import Browser
+from tests.support.pages import Browser, hidden
 from tests.support.work import assert_balanced, change, receive, rows, states
 
 pytestmark = pytest.mark.airflow
@@ -254,6 +254,7 @@ def test_a_case_that_somebody_else_released_meanwhile_is_left_alone(engine: Engi
     answer = olga.post(f"{path}/discard", token=token[1], seen=seen(page), reason="a joke")
     said = landed(olga, answer)
     assert f"case {case} is not set aside any more, but pending (released by user:anna" in said
+    assert 'class="said bad" role="alert"' in said
     change(engine, "update cases set state = 'waiting'")
     olga.post(f"{path}/discard", token=token[1], seen=seen(page), reason="a joke")
     assert states(engine)[case][0] == "waiting", "what waits for somebody is not discarded here"
@@ -273,13 +274,54 @@ def test_the_ticked_cases_are_released_and_those_that_left_meanwhile_are_told(en
     olga, path = log_in("op"), "/quarantine/lead_to_client/email.invalid"
     answer = olga.submit(path, path, case=[a, b, elsewhere], action="release")
     said = landed(olga, answer)
-    assert "Released: 1. Left alone, because somebody else had resolved them already: 2." in said
+    assert "Released: 1. Left alone, because they changed since you looked: 2." in said
     assert {case: state for case, (state, _) in states(engine).items()} == {
         a: "pending", b: "pending", c: "quarantined", elsewhere: "quarantined",
     }  # fmt: skip
     again = olga.submit(path, path, case=[a], action="release")
-    assert "Released: 0." in landed(olga, again)
+    assert '<p class="said bad" role="alert">Released: 0.' in landed(olga, again)
     assert kinds(engine, a).count(("released", "user:olga")) == 1
+
+
+def returned(engine: Engine, case: int) -> None:
+    """Have a colleague correct and release a case, which comes back for the same reason."""
+    store.release(engine, [case], first_step="capture", actor="user:anna", corrections={"email": "jane@example.c"})
+    change(
+        engine,
+        "update cases set state = 'quarantined', stage = 'validate', reasons = :r, updated_at = now() where id = :id",
+        r='[{"code": "email.invalid", "message": "no address", "field": "email"}]', id=case,
+    )  # fmt: skip
+
+
+def test_a_ticked_case_that_somebody_corrected_and_that_came_back_is_left_alone(engine: Engine, log_in: Any) -> None:
+    one, other = aside(engine, 2)
+    olga, path = log_in("op"), "/quarantine/lead_to_client/email.invalid"
+    form = {"case": [one, other], "action": "discard", **hidden(olga.text(path))}
+    returned(engine, one)
+    refused = olga.post(path, reason=" ", **form)
+    assert refused.status_code == 422
+    assert refused.text.count(" checked>") == 4, "both cases, which are meant, and what is done with them"
+    answer = olga.post(path, reason="a robot", **form | hidden(refused.text))
+    assert "Discarded: 1. Left alone, because they changed since you looked: 1." in landed(olga, answer)
+    assert states(engine)[one][0] == "quarantined"
+    assert states(engine)[other][0] == "rejected"
+
+
+def test_all_of_a_reason_are_those_that_were_seen_however_many_there_are_now(engine: Engine, log_in: Any) -> None:
+    gone, stays = aside(engine, 2)
+    olga, path = log_in("op"), "/quarantine/lead_to_client/email.invalid"
+    form = {"which": "all", "counted": "2", "action": "discard", "reason": "a robot"}
+    page = olga.text(path)
+    store.release(engine, [gone], first_step="capture", actor="user:anna")
+    (came,) = aside(engine)
+    said = landed(olga, olga.post(path, **form, **hidden(page)))
+    assert "as many cases as you saw have the reason email.invalid, but they are others" in said
+    assert 'class="said bad" role="alert"' in said
+    page = olga.text(path)
+    returned(engine, stays)
+    assert "or not as they were" in landed(olga, olga.post(path, **form, **hidden(page)))
+    assert [states(engine)[case][0] for case in (stays, came)] == ["quarantined", "quarantined"]
+    assert "Discarded: 2." in landed(olga, olga.submit(path, path, **form))
 
 
 def test_all_of_a_reason_are_discarded_only_with_their_number(engine: Engine, log_in: Any) -> None:
@@ -314,6 +356,35 @@ def test_many_cases_get_the_same_value_of_a_field_that_they_can_share(engine: En
     assert rows(engine, "select case_id, field, value, actor from corrections order by case_id") == [
         {"case_id": case, "field": "country", "value": "AT", "actor": "user:olga"} for case in (a, b)
     ]
+
+
+def test_many_cases_get_no_field_that_their_reason_is_not_about(engine: Engine, log_in: Any) -> None:
+    """Accepting a difference of prices is for who looks at prices, and not at suppliers."""
+    reasons = [Reason("supplier.unknown", "Nobody knows it.", "supplier_name")]
+    (case,) = aside(engine, reasons=reasons, workflow="supplier_invoice", source="invoices", body={})
+    olga, path = log_in("op"), "/quarantine/supplier_invoice/supplier.unknown"
+    for which in ({"case": [case]}, {"which": "all", "counted": "1"}):
+        answer = olga.submit(path, path, action="release", field="accept_difference", value="freight", **which)
+        assert answer.status_code == 422
+        assert "supplier.unknown of these cases is not about this field" in answer.text
+    assert rows(engine, "select from corrections") == []
+    assert states(engine)[case][0] == "quarantined"
+
+
+def test_who_goes_through_the_cases_of_a_reason_is_led_to_the_next(engine: Engine, log_in: Any) -> None:
+    first, second, third = aside(engine, 3)
+    olga = log_in("op")
+    listed = olga.text("/quarantine/lead_to_client/email.invalid")
+    assert f'href="/waybill/quarantine/case/{second}?of=email.invalid"' in listed
+    for case, action, following in ((second, "discard", third), (third, "release", first), (first, "discard", None)):
+        path = f"/quarantine/case/{case}"
+        fields = {"seen": seen(olga.text(path)), "of": "email.invalid", "reason": "a joke"}
+        page = landed(olga, olga.submit(f"{path}?of=email.invalid", f"{path}/{action}", **fields))
+        assert 'href="/waybill/quarantine/lead_to_client/email.invalid">email.invalid</a>' in page, "the way back"
+        if following:
+            link = f'href="/waybill/quarantine/case/{following}?of=email.invalid" rel="next">'
+            assert f"{link}Next of this reason: case {following}" in page
+    assert "No other case is set aside for this reason." in page
 
 
 def test_a_form_without_cases_without_action_or_without_why_changes_nothing(engine: Engine, log_in: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 from sqlalchemy import Engine
 
+from include.cases.model import Reason
 from tests.integration.pages.test_quarantine import aside, pair  # noqa: F401 - a fixture
 from tests.support.work import rows, states
 
@@ -69,6 +70,52 @@ def test_all_cases_of_a_page_are_ticked_at_once_by_keyboard_and_discarded(engine
     assert {states(engine)[case][0] for case in ids} == {"rejected"}
     for case in ids:
         olga.finds_in_timeline(case, "rejected")
+
+
+def test_a_telephone_number_is_checked_again_when_the_country_changes(engine: Engine, sit_down: Any) -> None:
+    (case,) = aside(engine, reasons=[Reason("phone.invalid", "?", "phone"), Reason("country.unknown", "?", "country")])
+    page = sit_down().open(f"/quarantine/case/{case}")
+    page.get_by_label("phone", exact=True).fill("089 1234567")
+    expect(page.locator("#verdict-phone")).to_have_text("✓ This is read as +49891234567.")
+    page.get_by_label("country", exact=True).fill("AT")
+    expect(page.locator("#verdict-country")).to_have_text("✓ This is read as AT.")
+    expect(page.locator("#verdict-phone")).not_to_contain_text("+4989")
+
+
+def test_the_value_of_many_cases_is_checked_while_it_is_typed(engine: Engine, sit_down: Any) -> None:
+    ids = aside(engine, 2, reasons=[Reason("country.unknown", "“Gx” is no country.", "country")])
+    olga = sit_down()
+    page = olga.open("/quarantine/lead_to_client/country.unknown")
+    page.get_by_label("All of this page").check()
+    page.get_by_label("Release: they go through the workflow again").check()
+    value, verdict = page.get_by_role("textbox", name="Value"), page.locator("#verdict-value")
+    value.fill("Gx")
+    expect(verdict).to_have_text("")
+    page.get_by_label("with the same value in all of them").select_option("country")
+    expect(verdict).to_contain_text("✗ This is not a country")
+    expect(value).to_have_attribute("aria-invalid", "true")
+    olga.can_use_the_page()
+    value.fill("Austria")
+    expect(verdict).to_have_text("✓ This is read as AT.")
+    olga.press("Do it")
+    olga.is_told("Released: 2.")
+    assert [row["case_id"] for row in rows(engine, "select case_id from corrections order by case_id")] == ids
+
+
+def test_the_cases_of_a_reason_are_gone_through_one_after_the_other(engine: Engine, sit_down: Any) -> None:
+    first, second = aside(engine, 2)
+    olga = sit_down()
+    page = olga.open(REASON)
+    page.get_by_role("link", name=str(first), exact=True).click()
+    olga.press("Release")
+    olga.is_told(f"Case {first} is released.")
+    olga.can_use_the_page()
+    page.get_by_role("link", name=f"Next of this reason: case {second}").click()
+    page.get_by_label("Why it is discarded").fill("a joke")
+    olga.press("Discard for good")
+    olga.is_told(f"Case {second} is discarded.")
+    page.get_by_role("link", name="email.invalid").click()
+    expect(page.get_by_text("Nothing is set aside for this reason.")).to_be_visible()
 
 
 def test_all_cases_of_a_reason_are_released_when_their_number_is_confirmed(engine: Engine, sit_down: Any) -> None:
