@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from include.cases import store
 from include.data.database import authored
 from include.domain import budgets
 from include.reporting.intervals import Period
@@ -222,6 +223,32 @@ def test_cases_count_when_they_came_and_when_they_ended(engine: Engine) -> None:
                                                          "by_day")][:3] == [(3, 2), (0, 1), (0, 0)]  # fmt: skip
     (level,) = table(monday, "service_levels")
     assert (level["step"], level["met"], level["missed"], level["met_share"]) == ("the whole case", 0, 1, 0.0)
+
+
+def test_a_case_that_is_sent_through_again_has_ended_when_it_did_so_first(engine: Engine) -> None:
+    cases = receive(engine, 2)
+    change(
+        engine,
+        """update cases set created_at = :came, state = 'finished', outcome = 'done',
+                            closed_at = case id when :late then cast(:next as timestamptz) else :soon end""",
+        came=at(2),
+        soon=at(2, 13),
+        late=cases[1],
+        next=at(3),
+    )
+    days = [at(day).date() for day in (2, 3, 4)]
+    before = [make(engine, "health", interval(day)).digest for day in days]
+    told = totals(make(engine, "health", interval(days[0])))
+    assert (told["finished"], told["left_open"], told["took"]) == (1, 1, 3600)
+    assert store.reopen(
+        engine, workflow="lead_to_client", first_step="capture", since=at(1), until=at(3), actor="user:anna"
+    ) == len(cases)  # fmt: skip
+    assert [make(engine, "health", interval(day)).digest for day in days] == before, "while they go through again"
+    change(engine, "update cases set state = 'quarantined', reasons = '[{\"code\": \"email.invalid\"}]'")
+    store.discard(engine, cases, reason="no lead", actor="user:anna")
+    assert [make(engine, "health", interval(day)).digest for day in days] == before, "whatever they come to now"
+    today = warehouse().day_of(datetime.now(UTC))
+    assert totals(make(engine, "health", interval(today)))["rejected"] == 0
 
 
 def test_errors_and_runs_are_counted_from_the_events(engine: Engine) -> None:
