@@ -163,6 +163,9 @@ _PURCHASES = """
         select id, 'PO-' || id, 'S-' || id % 900, 'Supplier ' || id % 900, 'EUR', net, net * 0.19, 1, centre,
                'services', 'anna.schmidt', encode(sha256(id::text::bytea), 'hex'), 'closed', closed_at
         from new where state = 'finished'
+    ), invoiced as (
+        insert into supplier_invoices (case_id, raw, invoice_date)
+        select id, '{}', closed_at::date from new where state = 'finished'
     ), booked as (
         insert into journal_lines (case_id, line, booked_on, document, supplier, account, cost_centre, debit, credit,
                                    currency, document_amount, document_currency, text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from airflow.sdk import CronDataIntervalTimetable
 
+from include.stock.warehouse import warehouse
 from waybill.dags import workflow_dag
 from waybill.operators.journal import ExportJournalOperator
 
@@ -16,11 +17,11 @@ WORKFLOW = "supplier_invoice"
 with workflow_dag(
     "journal_export",
     WORKFLOW,
-    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone=warehouse().zone_name),
     purpose=__doc__,
 ):
     ExportJournalOperator(
         task_id="export_journal",
-        since="{{ data_interval_start.strftime('%Y-%m-%d') }}",
-        until="{{ data_interval_end.strftime('%Y-%m-%d') }}",
+        since="{{ data_interval_start.isoformat() }}",
+        until="{{ data_interval_end.isoformat() }}",
     )

@@ -274,13 +274,14 @@ def reopen(
     """Send the finished cases that arrived in [since, until) through the workflow again.
 
     Their effects have the same keys as before, so what was sent is not sent again. A case whose delivery was erased has
-    nothing left to go through with, and stays finished.
+    nothing left to go through with, and stays finished. When a case finished first is kept, for past reports.
     """
     with authored(engine, actor=actor, run=run) as connection:
         return connection.execute(
             text("""
                 update cases set state = 'pending', stage = :first_step, outcome = null, closed_at = null,
-                                 available_at = now(), updated_at = now()
+                                 first_closed_at = coalesce(first_closed_at, closed_at), available_at = now(),
+                                 updated_at = now()
                 where workflow = :workflow and state = 'finished' and created_at >= :since and created_at < :until
                   and erased_at is null
                   and not exists (select from deliveries d where d.id = delivery_id and d.erased_at is not null)"""),

@@ -1,25 +1,34 @@
 """The report on the workflows themselves: what came in and went out, what was late, what failed, and how many runs.
 
-A case counts when it came and when it ended, and as late when its time ran out; an error when it happened. A report is
-refused while work is missing.
+A case counts when it came and when it ended, and as late when its time ran out; an error when it happened. A case that
+finished and was sent through again has ended when it did so first. A report is refused while work is missing.
 """
 
 from __future__ import annotations
 
 from include.reporting.model import Column, Figure, Kind, Plot, Report, Sum
 
+# Only what is finished is sent through again, so that is how such a case ended first.
 _FLOW = """
     select workflow, (created_at >= :since)::int as came,
-           (state = 'finished' and closed_at >= :since and closed_at < :until)::int as finished,
-           (state = 'rejected' and closed_at >= :since and closed_at < :until)::int as rejected,
-           (closed_at is null or closed_at >= :until)::int as left_open,
-           case when closed_at >= :since and closed_at < :until then extract(epoch from closed_at - created_at) end
+           (state = 'finished' and ended_at >= :since and ended_at < :until)::int as finished,
+           (state = 'rejected' and ended_at >= :since and ended_at < :until)::int as rejected,
+           (ended_at is null or ended_at >= :until)::int as left_open,
+           case when ended_at >= :since and ended_at < :until then extract(epoch from ended_at - created_at) end
                as took,
            0 as late
-    from cases where created_at < :until and (closed_at is null or closed_at >= :since)
+    from (select workflow, created_at, coalesce(first_closed_at, closed_at) as ended_at,
+                 case when first_closed_at is null then state else 'finished' end as state
+          from cases where created_at < :until and (closed_at is null or closed_at >= :since)) c
+    where ended_at is null or ended_at >= :since
     union all
     select workflow, 0, 0, 0, 0, null, 1 from service_levels
     where step is null and missed_at >= :since and missed_at < :until"""
+_ENDED = """
+    select created_at, closed_at as ended_at from cases
+    where first_closed_at is null and closed_at >= :since and closed_at < :until
+    union all
+    select created_at, first_closed_at from cases where first_closed_at >= :since and first_closed_at < :until"""
 _SETTLED = """
     select workflow, step, met_at is not null as met from service_levels
     where coalesce(met_at, missed_at) >= :since and coalesce(met_at, missed_at) < :until"""
@@ -65,15 +74,14 @@ HEALTH = Report(
             "by_day",
             "Cases by day",
             (Column("day", "Day", Kind.DAY), Column("came", "Came in"), Column("ended", "Ended")),
-            """
+            f"""
             select day::date, coalesce(sum(came), 0), coalesce(sum(ended), 0)
             from generate_series(cast(:first as timestamp), cast(:end as timestamp) - interval '1 day', '1 day') day
             left join (
                 select (created_at at time zone :zone)::date as on_day, 1 as came, 0 as ended from cases
                 where created_at >= :since and created_at < :until
                 union all
-                select (closed_at at time zone :zone)::date, 0, 1 from cases
-                where closed_at >= :since and closed_at < :until) c on c.on_day = day::date
+                select (ended_at at time zone :zone)::date, 0, 1 from ({_ENDED}) e) c on c.on_day = day::date
             group by day order by day""",
             Plot("day", ("came", "ended")),
         ),
@@ -128,9 +136,8 @@ HEALTH = Report(
         Sum("errors by step", ("totals", "errors"), ("errors", "times")),
         Sum("runs by workflow", ("totals", "runs"), ("runs", "runs")),
     ),
-    controls="""
+    controls=f"""
         select 'work that is missing from the books of ' || workflow, 0, difference from balance where difference <> 0
         union all
-        select 'cases that ended before they came', 0, count(*) from cases
-        where closed_at >= :since and closed_at < :until and closed_at < created_at""",
+        select 'cases that ended before they came', 0, count(*) from ({_ENDED}) e where ended_at < created_at""",
 )

@@ -1,7 +1,8 @@
 """The report on spending: what was booked where, how budgets stand, how long approvals take, and what does not match.
 
-Money counts on the day that it is booked for, which is the day of the supplier's document; decisions when they were
-made. Only a budget's amount is today's.
+Money counts on the company's day on which it is booked, as in the journal and in the budgets, for then no document
+falls between two reports; of which months the documents are is told beside it. Decisions count when they were made.
+Only a budget's amount is today's.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from include.reporting.model import Column, Figure, Kind, Plot, Report, Sum
 
 _BOOKED = """
-    select cost_centre, case_id, booked_on, debit - credit as amount from journal_lines
-    where cost_centre is not null and booked_on >= :first and booked_on < :end"""
+    select j.cost_centre, j.case_id, j.booked_on, i.invoice_date, j.debit - j.credit as amount
+    from journal_lines j join supplier_invoices i using (case_id)
+    where j.cost_centre is not null and j.booked_on >= :first and j.booked_on < :end"""
 
 # A stage is decided by its last approval, or by a rejection; one that is still open was not decided.
 _DECIDED = """
@@ -19,6 +21,11 @@ _DECIDED = """
           where answer in ('approve', 'reject') order by stage_id, id desc) d
     join approval_stages s on s.id = d.stage_id join approval_rounds r on r.id = s.round_id
     where d.at >= :since and d.at < :until and (s.state = 'approved' or d.answer = 'reject')"""
+# An order that is changed frees what it had (`commit/…/instead`) and commits anew: only the difference is new.
+_COMMITTED = """
+    select coalesce(sum(committed), 0) from budget_entries
+    where key like 'commit/%' and at >= :since and at < :until"""
+
 _TOOK = "percentile_cont({}) within group (order by extract(epoch from took))"
 
 _SET_ASIDE = """
@@ -36,7 +43,7 @@ SPEND = Report(
             (
                 Column("amount", "Booked", Kind.MONEY, signed=True),
                 Column("documents", "Invoices and credit notes"),
-                Column("committed", "Committed by new orders", Kind.MONEY),
+                Column("committed", "Committed by new and changed orders", Kind.MONEY, signed=True),
                 Column("over_budget", "Budgets that are exceeded"),
                 Column("decided", "Decisions of approval"),
                 Column("took", "Decided after (median)", Kind.SECONDS, optional=True),
@@ -44,8 +51,7 @@ SPEND = Report(
             ),
             f"""
             select coalesce(sum(amount), 0), count(distinct case_id),
-                   (select coalesce(sum(committed), 0) from budget_entries
-                    where kind = 'commit' and at >= :since and at < :until),
+                   ({_COMMITTED}),
                    (select count(*) from (
                         select from budgets b join budget_entries e on e.budget_id = b.id and e.at < :until
                         where b.starts < :end and b.ends >= :first
@@ -76,6 +82,19 @@ SPEND = Report(
             from generate_series(cast(:first as timestamp), cast(:end as timestamp) - interval '1 day', '1 day') day
             left join ({_BOOKED}) b on b.booked_on = day::date group by day order by day""",
             Plot("day", ("amount",)),
+        ),
+        Figure(
+            "by_month",
+            "Booked by month of the document",
+            (
+                Column("month", "Month", Kind.TEXT),
+                Column("amount", "Booked", Kind.MONEY, signed=True),
+                Column("documents", "Invoices and credit notes"),
+            ),
+            f"""
+            select to_char(invoice_date, 'YYYY-MM') as month, sum(amount), count(distinct case_id) from ({_BOOKED}) b
+            group by month order by month""",
+            Plot("month", ("amount",)),
         ),
         Figure(
             "budgets",
@@ -133,6 +152,7 @@ SPEND = Report(
     sums=(
         Sum("booked by cost centre", ("totals", "amount"), ("by_cost_centre", "amount")),
         Sum("booked by day", ("totals", "amount"), ("by_day", "amount")),
+        Sum("booked by month of the document", ("totals", "amount"), ("by_month", "amount")),
         Sum("decisions by stage", ("totals", "decided"), ("approvals", "decided")),
     ),
     controls="""

@@ -1,7 +1,8 @@
-"""The report on the stock: what it is worth, how fast it turns, what ran out, and what was out of order.
+"""The report on the stock: what it is worth, how fast it turns, what was out of stock, and what was out of order.
 
 Movements count when goods moved, however late they were told. Values are as valued by now: a movement that is dated
-back changes those after it, and the report of that time when it is made again.
+back changes those after it, and the report of that time when it is made again. What was out before the interval and
+all through it is told as long as its item and its place are in use.
 """
 
 from __future__ import annotations
@@ -39,35 +40,59 @@ _VALUE_SUMS = """
     sum(went) / nullif(sum(2 * before + came - went + variance) / 2, 0)
         * 365 / (cast(:end as date) - cast(:first as date))"""
 
-# How much of an item was at a place after each movement, reckoned back from what is there now.
+# How much of an item was at a place from each moment on at which that changed, reckoned back from what is there now.
+# What moves at one moment is one change. Where there was nothing left when the interval began, it begins with that.
 _LEVELS = """
     with moved as materialized (
-        select id, moved_at, item, source, destination, quantity from stock_movements where moved_at >= :since
+        select least(moved_at, cast(:until as timestamptz)) as at, item, source, destination, quantity
+        from stock_movements where moved_at >= :since
     ), changed as (
-        select item, source as location, moved_at, id, -quantity as change from moved
-        union all select item, destination, moved_at, id, quantity from moved
+        select m.item, m.location, m.at, sum(m.change) as change
+        from (select item, source as location, at, -quantity as change from moved
+              union all select item, destination, at, quantity from moved) m
+        join stock_locations l on l.code = m.location and l.kind = 'internal'
+        group by m.item, m.location, m.at
     ), opening as (
-        select c.item, c.location, coalesce(b.quantity, 0) - c.change as quantity
-        from (select item, location, sum(change) as change from changed group by item, location) c
-        join stock_locations l on l.code = c.location and l.kind = 'internal'
-        left join (select item, location, sum(quantity) as quantity from stock_balances group by item, location) b
+        select b.item, b.location, b.quantity - coalesce(c.change, 0) as opening
+        from (select item, location, sum(quantity) as quantity from stock_balances where real
+              group by item, location) b
+        join stock_locations l on l.code = b.location and l.kind = 'internal'
+        left join (select item, location, sum(change) as change from changed group by item, location) c
             using (item, location)
+    ), within as (
+        select item, location, at, sum(change) as change from (
+            select item, location, at, change from changed where at < :until
+            union all
+            select o.item, o.location, :since, 0 from opening o
+            where o.opening <= 0 and exists (
+                select from stock_movements m
+                where m.item = o.item and m.moved_at < :since and o.location in (m.source, m.destination))) each
+        group by item, location, at
     ), levels as (
-        select item, location, moved_at as at, o.quantity + sum(change) over places as quantity,
-               o.quantity + coalesce(sum(change) over earlier, 0) as former,
-               lead(moved_at, 1, cast(:until as timestamptz)) over places as changes_at
-        from changed c join opening o using (item, location) where c.moved_at < :until
-        window places as (partition by item, location order by moved_at, id),
-               earlier as (partition by item, location order by moved_at, id
-                           rows between unbounded preceding and 1 preceding)
+        select item, location, at, opening + sum(change) over places as quantity,
+               opening + sum(change) over places - change as former,
+               lead(at, 1, cast(:until as timestamptz)) over places as changes_at
+        from within join opening using (item, location)
+        window places as (partition by item, location order by at)
     ), outs as (
         select item, location, count(*) filter (where former > 0 and quantity <= 0) as times,
                sum(extract(epoch from changes_at - at)) filter (where quantity <= 0) as seconds,
                (array_agg(quantity order by at desc))[1] as quantity
-        from levels group by item, location
+        from levels group by item, location having min(quantity) <= 0
+    ), told as (
+        select o.* from outs o
+        join stock_items i on i.code = o.item join stock_locations l on l.code = o.location
+        where o.times > 0 or (i.active and l.active)
     )"""
+
+# On a day without a page nobody looked, which is not the same as nothing.
+_THINGS = """
+    select case when count(*) > 0 then (
+        select count(*) from (select distinct kind, subject from stock_exceptions
+                              where day >= :first and day < :end) x) end
+    from stock_exception_reports where day >= :first and day < :end"""
 MOST_LISTED = 200
-"""Rows of what ran out; the totals count all of them."""
+"""Rows of what was out of stock, those that ran out first; the totals count all of them."""
 
 STOCK = Report(
     name="stock",
@@ -79,14 +104,13 @@ STOCK = Report(
             (
                 *_VALUE_COLUMNS,
                 Column("ran_out", "Places that ran out"),
-                Column("exceptions", "Things out of order"),
+                Column("out_of_stock", "Places that were out of stock"),
+                Column("exceptions", "Things out of order", optional=True),
             ),
             f"""
-            select {_VALUE_SUMS},
-                   ({_LEVELS} select count(*) from outs where times > 0),
-                   (select count(*) from (select distinct kind, subject from stock_exceptions
-                                          where day >= :first and day < :end) x)
-            from ({_VALUES}) v""",
+            select v.*, o.*, ({_THINGS})
+            from (select {_VALUE_SUMS} from ({_VALUES}) each) v,
+                 ({_LEVELS} select count(*) filter (where times > 0), count(*) from told) o""",
         ),
         Figure(
             "by_group",
@@ -114,18 +138,18 @@ STOCK = Report(
         ),
         Figure(
             "ran_out",
-            "What ran out",
+            "What was out of stock",
             (
                 Column("item", "Item", Kind.TEXT),
                 Column("location", "Place", Kind.TEXT),
-                Column("times", "Times"),
+                Column("times", "Ran out, times"),
                 Column("seconds", "Without any for", Kind.SECONDS),
                 Column("quantity", "There at the end", Kind.QUANTITY, signed=True),
             ),
             f"""
             {_LEVELS}
-            select item, location, times, seconds, quantity from outs where times > 0
-            order by seconds desc, item, location limit {MOST_LISTED}""",
+            select item, location, times, seconds, quantity from told
+            order by times > 0 desc, seconds desc, item, location limit {MOST_LISTED}""",
         ),
         Figure(
             "short",

@@ -17,23 +17,25 @@ from include.cases.model import Reason, StepResult, Work
 from include.domain.budgets import commit_all, find
 from include.domain.purchase_approval.content import contents, digests
 from include.domain.purchasing import purchasing
+from include.stock.warehouse import warehouse
 
 
 def check_budget(work: Work) -> StepResult:
     """Find each request's budget, and say whether it goes beyond what is available there now."""
     rows = work.connection.execute(
         text("""
-            select case_id, cost_centre, category, amount, (requested_at at time zone 'UTC')::date as day
-            from purchase_requests where case_id = any(:ids) order by case_id"""),
+            select case_id, cost_centre, category, amount, requested_at from purchase_requests
+            where case_id = any(:ids) order by case_id"""),
         work.values,
     ).all()
-    found = find(work.connection, {row.case_id: (row.cost_centre, row.category, row.day) for row in rows})
+    days = {row.case_id: warehouse().day_of(row.requested_at) for row in rows}
+    found = find(work.connection, {row.case_id: (row.cost_centre, row.category, days[row.case_id]) for row in rows})
     result = StepResult()
     checked = []
     for row in rows:
         budget = found.get(row.case_id)
         if budget is None:
-            result.quarantine[row.case_id] = [_no_budget(row.cost_centre, row.category, row.day)]
+            result.quarantine[row.case_id] = [_no_budget(row.cost_centre, row.category, days[row.case_id])]
         checked.append(
             {
                 "case_id": row.case_id,
@@ -169,9 +171,9 @@ def _numbers(connection: Connection, case_ids: Sequence[int]) -> dict[int, str |
     year, last = connection.execute(
         text("""
             insert into purchase_order_numbers as n (year, last)
-            values (extract(year from now() at time zone 'UTC')::integer, :count)
+            values (extract(year from now() at time zone :zone)::integer, :count)
             on conflict (year) do update set last = n.last + :count returning year, last"""),
-        {"count": len(case_ids)},
+        {"count": len(case_ids), "zone": warehouse().zone_name},
     ).one()
     return {
         case_id: f"PO-{year}-{last - len(case_ids) + place:06}" for place, case_id in enumerate(sorted(case_ids), 1)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from include.cases.model import StepResult, Work
 from include.domain import budgets
+from include.stock.warehouse import warehouse
 
 BOOKED = "booked"
 UNDELIVERED = "not delivered"
@@ -54,7 +55,7 @@ def report(connection: Connection, outcomes: Mapping[int, str]) -> None:
         text("""
             insert into report_purchase_facts (case_id, number, requested_on, department, cost_centre, category,
                                                supplier, amount, booked, outcome, approved_after, closed_after)
-            select r.case_id, r.number, (r.requested_at at time zone 'UTC')::date, r.department, r.cost_centre,
+            select r.case_id, r.number, (r.requested_at at time zone :zone)::date, r.department, r.cost_centre,
                    r.category, r.supplier, r.amount,
                    coalesce((select sum(e.consumed) from budget_entries e where e.case_id = r.case_id), 0), v.outcome,
                    coalesce((select max(a.closed_at) from approval_rounds a
@@ -68,5 +69,8 @@ def report(connection: Connection, outcomes: Mapping[int, str]) -> None:
                 department = excluded.department, cost_centre = excluded.cost_centre, category = excluded.category,
                 supplier = excluded.supplier, amount = excluded.amount, booked = excluded.booked,
                 outcome = excluded.outcome, approved_after = excluded.approved_after"""),
-        {"rows": Jsonb([{"case_id": case_id, "outcome": outcome} for case_id, outcome in outcomes.items()])},
+        {
+            "rows": Jsonb([{"case_id": case_id, "outcome": outcome} for case_id, outcome in outcomes.items()]),
+            "zone": warehouse().zone_name,
+        },
     )

@@ -11,11 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from include.domain.purchase_approval.content import number
+from include.stock.warehouse import warehouse
 
 _ORDERS = """
     select o.case_id, o.number, r.number as request, o.supplier, o.supplier_name, o.supplier_email,
            r.supplier_country, r.supplier_state, r.supplier_record, o.currency, o.net, o.tax,
-           (o.ordered_at at time zone 'UTC')::date as day, r.needed_by, o.cost_centre, o.category, o.requester, o.state
+           (o.ordered_at at time zone :zone)::date as day, r.needed_by, o.cost_centre, o.category, o.requester, o.state
     from purchase_orders o join purchase_requests r on r.case_id = o.case_id
     where o.case_id = any(:ids) and o.state <> 'cancelled' order by o.case_id"""
 _LINES = """
@@ -33,7 +34,7 @@ class Order:
 
 def orders(connection: Connection, case_ids: Sequence[int]) -> list[Order]:
     """Return the orders of cases, in order of arrival; one that was cancelled is nobody's to hear of any more."""
-    values = {"ids": list(case_ids)}
+    values = {"ids": list(case_ids), "zone": warehouse().zone_name}
     lines: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for line in connection.execute(text(_LINES), values).mappings():
         lines[line["order_id"]].append(dict(line))

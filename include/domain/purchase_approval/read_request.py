@@ -26,6 +26,7 @@ from include.data.normalise.values import moment
 from include.data.rates import rates
 from include.domain.purchasing import purchasing
 from include.intake.received import Received, received
+from include.stock.warehouse import warehouse
 
 LARGEST = Decimal(10) ** 12
 """No quantity, price or total may reach it: beyond it there is a mistake, and no budget."""
@@ -119,7 +120,7 @@ def requested(delivery: Received) -> Request:
         "claimed_gross": _amount(fields.get("total"), "total", "total.unreadable", reasons),
         "company_currency": purchasing().company.currency,
         "rate": None,
-        "rate_day": at.date(),
+        "rate_day": warehouse().day_of(at),
         "amount": None,
         "routed_amount": None,
         "needed_by": _day(fields.get("needed_by"), reasons),

@@ -22,6 +22,7 @@ from include.data.money import Money
 from include.domain.purchasing import purchasing
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode, Provider
+from include.stock.warehouse import warehouse
 
 WORKFLOW = "purchase_approval"
 INVOICES = "supplier_invoice"
@@ -71,7 +72,8 @@ def standings(connection: Connection, since: datetime, until: datetime) -> list[
     centres: dict[str, list[str]] = {}
     for number, centre in purchasing().cost_centres.items():
         centres.setdefault(centre.owner, []).append(number)
-    values = {"since": since, "until": until, "centres": list(purchasing().cost_centres)}
+    zone = warehouse().zone_name
+    values = {"since": since, "until": until, "zone": zone, "centres": list(purchasing().cost_centres)}
     budgets = connection.execute(text(_BUDGETS), values).all()
     requests = connection.execute(text(_REQUESTS), values).all()
     exceptions = connection.execute(text(_EXCEPTIONS), values).all()
@@ -104,8 +106,8 @@ _BUDGETS = """
            coalesce(sum(e.consumed) filter (where e.at >= :since), 0) as lately
     from budgets b left join budget_entries e on e.budget_id = b.id and e.at < :until
     where b.cost_centre = any(:centres)
-      and b.starts < (cast(:until as timestamptz) at time zone 'UTC')::date
-      and b.ends >= (cast(:since as timestamptz) at time zone 'UTC')::date
+      and b.starts < (cast(:until as timestamptz) at time zone :zone)::date
+      and b.ends >= (cast(:since as timestamptz) at time zone :zone)::date
     group by b.id order by b.cost_centre, b.category, b.starts"""
 
 # A case stands where its last event before the end of the week put it, and is with whom the last one named.

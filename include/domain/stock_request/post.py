@@ -374,6 +374,7 @@ def _short(parts: Sequence[_Part]) -> Reason:
 
 
 def _told(parts: Sequence[_Part]) -> dict[str, Any]:
+    """Every line, for reports sum them."""
     return {
         "lines": [
             {
@@ -383,7 +384,7 @@ def _told(parts: Sequence[_Part]) -> dict[str, Any]:
                 "asked": _n(part.demand.quantity),
                 "missing": _n(part.got.missing),
             }
-            for part in parts[:MOST_TOLD]
+            for part in parts
         ],
         "short": len(parts),
     }

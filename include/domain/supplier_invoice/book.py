@@ -20,6 +20,7 @@ from include.domain import budgets
 from include.domain.purchasing import purchasing
 from include.domain.supplier_invoice.journal import BookedLine, Booking, Entry, entries
 from include.integrations.systems import Effect, Json, Provider
+from include.stock.warehouse import warehouse
 
 OUTCOMES = {"invoice": "booked", "credit_note": "credited"}
 
@@ -131,12 +132,12 @@ def journal_of(lines: Sequence[Row[Any]]) -> list[Entry]:
 
 
 def _write_journal(connection: Connection, documents: Mapping[int, Sequence[Row[Any]]]) -> None:
-    """Write the entries, all dated by the day on which they can first be seen.
+    """Write the entries, all dated by the company's day on which they can first be seen.
 
     The table is locked before the clock is read: an export locks out writers, so nothing is added to a day it has seen.
     """
     connection.execute(text("lock table journal_lines in row exclusive mode"))
-    day = connection.execute(text("select (clock_timestamp() at time zone 'UTC')::date")).scalar_one()
+    day = warehouse().day_of(connection.execute(text("select clock_timestamp()")).scalar_one())
     company = purchasing().company.currency
     rows = (
         (

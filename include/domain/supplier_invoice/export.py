@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from include.data.exports import export_folder, write_csv
+from include.stock.warehouse import warehouse
 
 COLUMNS = (
     "booked_on", "document_date", "kind", "document", "supplier", "order", "case", "line", "account", "cost_centre",
@@ -41,12 +42,13 @@ class Exported:
 def export_journal(
     engine: Engine, since: date, until: date, *, into: Path | None = None, now: datetime | None = None
 ) -> Exported:
-    """Write what was booked from `since`, inclusive, to `until`, exclusive, in UTC.
+    """Write what was booked from `since`, inclusive, to `until`, exclusive, in the company's days.
 
     :raises DayNotOver: when `until` is in the future.
     """
-    if until > (now or datetime.now(UTC)).date():
-        raise DayNotOver(f"{until} has not begun in UTC; the journal of the days before it may still grow")
+    if until > warehouse().day_of(now or datetime.now(UTC)):
+        zone = warehouse().zone_name
+        raise DayNotOver(f"{until} has not begun in {zone}; the journal of the days before it may still grow")
     target = (into or export_folder()) / f"journal_{since}_{until}.csv"
     with engine.begin() as connection:
         # Whoever writes to the journal now is waited for: what they write may belong to these days.

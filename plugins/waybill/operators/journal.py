@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.data.database import engine
 from include.domain.supplier_invoice.export import DayNotOver, export_journal
+from include.stock.warehouse import warehouse
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class ExportJournalOperator(BaseOperator):
     """Write what was booked in an interval of days; the same interval again writes the same file.
 
-    :param since: (templated) the first day.
-    :param until: (templated) the day after the last one.
+    :param since: (templated) a moment of the first day, by the company's clock.
+    :param until: (templated) a moment of the day after the last one.
     :returns: the file's name, and how many lines it has.
     """
 
@@ -34,8 +35,12 @@ class ExportJournalOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - the interval is templated
         """Write the file."""
         try:
-            written = export_journal(engine(), date.fromisoformat(self.since), date.fromisoformat(self.until))
+            written = export_journal(engine(), _day(self.since), _day(self.until))
         except DayNotOver as error:
             raise AirflowFailException(str(error)) from None
         self.log.info("%d lines in %s", written.lines, written.path)
         return {"file": written.path.name, "lines": written.lines}
+
+
+def _day(moment: str) -> date:
+    return warehouse().day_of(datetime.fromisoformat(moment))

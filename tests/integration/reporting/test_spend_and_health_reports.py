@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from psycopg.types.json import Jsonb
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from include.cases import store
+from include.data.database import authored
+from include.domain import budgets
 from include.reporting.intervals import Period
-from tests.support.orders import add_order
+from include.stock.warehouse import FILE, VARIABLE, warehouse
+from tests.support.orders import add_order, invoice, work
 from tests.support.reports import at, interval, make, table, totals
 from tests.support.work import change, receive
 
@@ -18,7 +24,12 @@ from tests.support.work import change, receive
 def book(engine: Engine, day: datetime, centre: str, amount: str) -> int:
     """An invoice of which the journal has an expense and a payable."""
     (case,) = receive(engine, workflow="supplier_invoice", source="invoices")
-    change(engine, "insert into supplier_invoices (case_id, raw) values (:case, '{}')", case=case)
+    change(
+        engine,
+        "insert into supplier_invoices (case_id, raw, invoice_date) values (:case, '{}', :day)",
+        case=case,
+        day=day.date(),
+    )
     change(
         engine,
         """insert into journal_lines (case_id, line, booked_on, document, supplier, account, cost_centre, debit,
@@ -77,7 +88,7 @@ def decide(
     change(engine, "update approval_stages set state = 'approved' where state = 'open'")
 
 
-def test_money_counts_on_the_day_of_its_document(engine: Engine) -> None:
+def test_money_counts_on_the_day_of_its_booking(engine: Engine) -> None:
     book(engine, at(2), "4100", "100.00")
     book(engine, at(2), "4100", "20.50")
     book(engine, at(3), "5200", "7.00")
@@ -89,6 +100,44 @@ def test_money_counts_on_the_day_of_its_document(engine: Engine) -> None:
     book(engine, at(2), "4100", "1.00")
     late = make(engine, "spend")
     assert (late.revision, totals(late)["amount"]) == (2, "121.50")
+
+
+def test_an_invoice_of_last_month_counts_on_the_company_s_day_on_which_it_is_booked(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A zone in which it is another day than in UTC now.
+    zone = "Pacific/Kiritimati" if datetime.now(UTC).hour >= 10 else "Pacific/Pago_Pago"
+    there = tmp_path / "warehouse.yaml"
+    there.write_text(FILE.read_text().replace("zone: Europe/Berlin", f"zone: {zone}"))
+    monkeypatch.setenv(VARIABLE, str(there))
+    today = warehouse().day_of(datetime.now(UTC))
+    last_month = today.replace(day=1) - timedelta(days=1)
+    order = add_order(engine, {"received": 10})
+    invoice(engine, order, invoice_date=last_month.isoformat())
+    work(engine, "supplier_invoice")
+    told = make(engine, "spend", interval(today))
+    assert told.published, told.reasons
+    assert table(told, "by_day") == [{"day": today.isoformat(), "amount": "25.00"}]
+    assert table(told, "by_month") == [{"month": f"{last_month:%Y-%m}", "amount": "25.00", "documents": 1}]
+    assert totals(make(engine, "spend", interval(last_month)))["amount"] == "0.00"
+
+
+def test_an_order_that_is_changed_commits_what_it_is_more_or_less(engine: Engine) -> None:
+    order = add_order(engine, {"quantity": 1, "unit_price": "100"}, cost_centre="4100", category="marketing")
+    today = warehouse().day_of(datetime.now(UTC))
+    for amount in ("120", "90"):
+        with authored(engine, actor="system:test") as connection:
+            (budget,) = connection.execute(text("select id from budgets")).scalars()
+            assert budgets.commit(connection, order.id, budget, Decimal(amount), may_exceed=False)
+        assert totals(make(engine, "spend", interval(today)))["committed"] == f"{amount}.00"
+    change(
+        engine,
+        """set session_replication_role = replica;
+           update budget_entries set at = at - interval '40 days' where id = (select min(id) from budget_entries)""",
+    )
+    told = make(engine, "spend", interval(today))
+    assert told.published, told.reasons
+    assert totals(told)["committed"] == "-10.00", "the order is of another month"
 
 
 def test_budgets_stand_as_they_did_at_the_end(engine: Engine) -> None:
@@ -174,6 +223,32 @@ def test_cases_count_when_they_came_and_when_they_ended(engine: Engine) -> None:
                                                          "by_day")][:3] == [(3, 2), (0, 1), (0, 0)]  # fmt: skip
     (level,) = table(monday, "service_levels")
     assert (level["step"], level["met"], level["missed"], level["met_share"]) == ("the whole case", 0, 1, 0.0)
+
+
+def test_a_case_that_is_sent_through_again_has_ended_when_it_did_so_first(engine: Engine) -> None:
+    cases = receive(engine, 2)
+    change(
+        engine,
+        """update cases set created_at = :came, state = 'finished', outcome = 'done',
+                            closed_at = case id when :late then cast(:next as timestamptz) else :soon end""",
+        came=at(2),
+        soon=at(2, 13),
+        late=cases[1],
+        next=at(3),
+    )
+    days = [at(day).date() for day in (2, 3, 4)]
+    before = [make(engine, "health", interval(day)).digest for day in days]
+    told = totals(make(engine, "health", interval(days[0])))
+    assert (told["finished"], told["left_open"], told["took"]) == (1, 1, 3600)
+    assert store.reopen(
+        engine, workflow="lead_to_client", first_step="capture", since=at(1), until=at(3), actor="user:anna"
+    ) == len(cases)  # fmt: skip
+    assert [make(engine, "health", interval(day)).digest for day in days] == before, "while they go through again"
+    change(engine, "update cases set state = 'quarantined', reasons = '[{\"code\": \"email.invalid\"}]'")
+    store.discard(engine, cases, reason="no lead", actor="user:anna")
+    assert [make(engine, "health", interval(day)).digest for day in days] == before, "whatever they come to now"
+    today = warehouse().day_of(datetime.now(UTC))
+    assert totals(make(engine, "health", interval(today)))["rejected"] == 0
 
 
 def test_errors_and_runs_are_counted_from_the_events(engine: Engine) -> None:

@@ -141,6 +141,17 @@ def test_another_currency_is_converted_at_the_rate_of_the_day_which_is_kept(engi
     assert dollars["company_currency"] == "EUR"
 
 
+def test_the_rate_and_the_budget_are_those_of_the_company_s_day(engine: Engine) -> None:
+    night, new_year = add(
+        engine,
+        request(currency="USD", requested_at="2026-11-19T23:30:00Z"),
+        request(requested_at="2025-12-31T23:30:00Z"),
+    )
+    run(engine, until="check_budget")
+    assert of(engine, night)["rate_day"] == date(2026, 11, 20)
+    assert case(engine, new_year)[:2] == ("running", "route"), "the budgets begin in 2026"
+
+
 def test_people_categories_and_suppliers_are_found_by_what_people_write(engine: Engine) -> None:
     (a,) = add(
         engine,

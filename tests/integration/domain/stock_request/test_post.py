@@ -221,6 +221,15 @@ def test_consumption_leaves_out_what_is_not_there(engine: Engine) -> None:
     assert children(engine, case) == []
 
 
+def test_every_line_that_is_short_leaves_its_trace_however_many_there_are(engine: Engine) -> None:
+    stock(engine, "BOLT-8", 3)
+    case = request(engine, "consumption", *[{"item": "BOLT-8", "quantity": 2}] * 25)
+    work(engine)
+    assert state(engine, case) == ("finished", "log", "posted in part")
+    (told,) = rows(engine, "select detail from events where kind = 'stock short'")
+    assert sum(Decimal(line["missing"]) for line in told["detail"]["lines"]) == 47
+
+
 def test_what_goes_back_is_all_there_or_is_set_aside_and_leaves_a_trace(engine: Engine) -> None:
     stock(engine, "BOLT-8", 3)
     stock(engine, "LAMP", 3)

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import threading
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from include.domain.supplier_invoice import export
 from include.domain.supplier_invoice.export import COLUMNS, DayNotOver, export_journal
+from include.stock.warehouse import warehouse
 from tests.support.orders import add_order, invoice, work
 from tests.support.work import rows
 
@@ -34,7 +35,7 @@ def booked(engine: Engine) -> tuple[date, date]:
 
 
 def tomorrow(days: tuple[date, date]) -> datetime:
-    return datetime.combine(days[1], datetime.min.time(), UTC)
+    return datetime.combine(days[1], datetime.min.time(), warehouse().zone)
 
 
 def test_the_file_holds_what_was_booked_in_the_documented_columns(

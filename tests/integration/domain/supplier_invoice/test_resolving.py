@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -71,10 +71,11 @@ def test_the_journal_of_an_interval_is_written_to_the_folder(
     from waybill.operators.journal import ExportJournalOperator
 
     monkeypatch.setenv("WAYBILL_EXPORT_FOLDER", str(tmp_path))
-    operator: Any = ExportJournalOperator(task_id="export_journal", since="2026-01-01", until="2026-01-02")
+    since, until = "2025-12-31T23:00:00+00:00", "2026-01-01T23:00:00+00:00"
+    operator: Any = ExportJournalOperator(task_id="export_journal", since=since, until=until)
     assert operator.execute({}) == {"file": "journal_2026-01-01_2026-01-02.csv", "lines": 0}
-    later = (date.today() + timedelta(days=3)).isoformat()
-    operator = ExportJournalOperator(task_id="export_journal", since="2026-01-01", until=later)
+    later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    operator = ExportJournalOperator(task_id="export_journal", since=since, until=later)
     with pytest.raises(AirflowFailException, match="may still grow"):
         operator.execute({})
     assert [path.name for path in tmp_path.iterdir()] == ["journal_2026-01-01_2026-01-02.csv"]
