@@ -9,14 +9,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from include.integrations.ledger import WITHDRAWN
 from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import STEP
 from include.monitoring.watching import signs
 from include.monitoring.watching.watch import silent_after
 
 ILLNESSES = (Kind.AIRFLOW_SILENT, Kind.CONNECTION_MISSING, Kind.CANARY_MISSING)
 """Open alerts of these kinds say that alerts may not arrive."""
 UNTOLD_AFTER = timedelta(minutes=15)
-"""An alert that neither chat nor mail took for so long is untold."""
+"""An alert that neither chat nor mail took for so long is untold; so is a mail, for an escalation goes by no other."""
 
 
 def unwell(connection: Connection, *, since: datetime | None = None) -> list[str]:
@@ -46,4 +48,14 @@ def unwell(connection: Connection, *, since: datetime | None = None) -> list[str
     ).scalar_one()
     if untold:
         found.append(f"{untold} alerts could be told neither by chat nor by mail.")
+    unsent = connection.execute(
+        text("""
+            select count(*) from effects
+            where system = 'mail' and step = :alerts and created_at < now() - :after
+              and (state in ('pending', 'failed') or state in ('sending', 'unknown')
+                   or (state = 'dead' and not starts_with(error, :withdrawn)))"""),
+        {"alerts": STEP, "after": UNTOLD_AFTER, "withdrawn": WITHDRAWN},
+    ).scalar_one()
+    if unsent:
+        found.append(f"{unsent} mails about alerts were not sent: see the page of effects, system mail.")
     return found
