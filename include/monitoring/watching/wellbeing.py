@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from include.environment import current
 from include.integrations.ledger import WITHDRAWN
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import STEP
@@ -27,6 +28,9 @@ def unwell(connection: Connection, *, since: datetime | None = None) -> list[str
     :param since: when Waybill was started, if it was lately; nobody could look before.
     """
     found = []
+    here = current()
+    if here.name == "production" and here.effect_mode != "live":
+        found.append(f"This production sends nothing: WAYBILL_EFFECT_MODE is {here.effect_mode}.")
     look = signs.silent(connection, [signs.LOOK], 2 * silent_after(), watched_since=since)
     if look:
         found.append(f"No task has looked for trouble since {look[signs.LOOK]:%Y-%m-%d %H:%M} UTC.")
