@@ -16,6 +16,7 @@ from include.integrations import ledger
 from include.integrations.systems import Provider
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import STEP, Alerts
+from include.monitoring.service_levels import of_runs
 from include.monitoring.service_levels.telling import watch_service_levels
 from include.monitoring.watching import canary, outside, runs, signs
 from include.monitoring.watching.airflow import Account
@@ -106,7 +107,7 @@ def _send_metrics(alerts: Alerts) -> None:
 def _count_runs(alerts: Alerts, airflow: Account) -> None:
     """Nor are runs that are not counted."""
     try:
-        runs.keep_up(alerts.engine, airflow)
+        runs.keep_up(alerts.engine, airflow, also=of_runs.count)
     except Exception as error:
         alerts.problem("runs", error)
 
