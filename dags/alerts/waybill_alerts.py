@@ -15,8 +15,6 @@ them. Read `docs/alerts.md`. Its own failure is an alert too.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.sdk import task
 
 from include.monitoring.watching.watch import silent_after
@@ -27,7 +25,6 @@ with workflow_dag(
     "alerts",
     schedule=silent_after(),
     purpose=__doc__,
-    deadline_after=timedelta(minutes=10),
     heals_by_run=False,  # each task says so itself: a callback of every run costs more than the run
 ):
 

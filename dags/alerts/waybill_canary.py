@@ -28,7 +28,7 @@ with workflow_dag(
     "alerts",
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 7 * * *", timezone="UTC"), assets=[run_again]),
     purpose=__doc__,
-    deadline_after=timedelta(hours=1),
+    deadline_after=timedelta(hours=1),  # it waits for its message, which is no looking for trouble
     heals_by_run=False,  # its conclusion says so
 ):
 

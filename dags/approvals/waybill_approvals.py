@@ -19,7 +19,6 @@ with workflow_dag(
     "approvals",
     schedule=AssetOrTimeSchedule(timetable=DeltaTriggerTimetable(timedelta(minutes=15)), assets=approval_work()),
     purpose=__doc__,
-    deadline_after=timedelta(minutes=10),
     heals_by_run=False,  # each task says so itself: a callback of every run costs more than the run
 ):
 

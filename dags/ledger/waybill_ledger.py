@@ -10,8 +10,6 @@ look at its connection in Airflow; the next run sends the rest.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from waybill.dags import effects_due, workflow_dag
 from waybill.operators.effects import DeliverDueEffectsOperator
 
@@ -20,7 +18,6 @@ with workflow_dag(
     "ledger",
     schedule=effects_due(),
     purpose=__doc__,
-    deadline_after=timedelta(minutes=10),
     heals_by_run=True,
 ):
     DeliverDueEffectsOperator(task_id="send_effects")

@@ -22,7 +22,6 @@ with workflow_dag(
     "privacy",
     schedule=CronDataIntervalTimetable("0 3 * * *", timezone="UTC"),
     purpose=__doc__,
-    deadline_after=timedelta(hours=4),
     params={"dry_run": Param(False, type="boolean", title="Dry run", description="Only count what is old enough.")},
 ):
     ApplyRetentionOperator(

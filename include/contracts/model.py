@@ -395,6 +395,11 @@ class Contract(Strict):
         return [step.id for step in self.steps]
 
     @property
+    def has_cases(self) -> bool:
+        """Whether work comes as cases, which the first step captures; else its runs are what is measured."""
+        return not self.steps or self.steps[0].id == "capture"
+
+    @property
     def first_stage(self) -> str:
         """The stage of a new case; `received` where the workflow has no steps yet, and its cases wait."""
         return self.steps[0].id if self.steps else "received"

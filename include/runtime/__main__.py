@@ -14,6 +14,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
+from include.monitoring.watching import outside
 from include.runtime import health, local, tryton
 from include.runtime.environment import USER, Home, RuntimeProblem
 from include.runtime.supervision import Supervisor, leftovers
@@ -80,6 +81,8 @@ def _status(home: Home, _: argparse.Namespace) -> int:
     troubles = local.unwell(home)
     for trouble in troubles:
         console.print(f"[red]alerts: {trouble}[/red]")
+    if outside.is_missing():
+        console.print(f"[yellow]alerts: {outside.MISSING}[/yellow]")
     _address(home)
     return 1 if troubles else 0
 

@@ -16,6 +16,7 @@ from include.integrations import ledger
 from include.integrations.systems import Provider
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import STEP, Alerts
+from include.monitoring.service_levels import of_runs
 from include.monitoring.service_levels.telling import watch_service_levels
 from include.monitoring.watching import canary, outside, runs, signs
 from include.monitoring.watching.airflow import Account
@@ -42,7 +43,8 @@ def look_and_publish(
     finally:  # what was found before is told, even if one of them fails
         again = alerts.speak_again()
         written = alerts.publish()
-    _send_metrics(alerts)
+    if looker == signs.WATCHDOG:  # two who send make two series of each figure
+        _send_metrics(alerts)
     _count_runs(alerts, airflow)
     return {
         "raised": looked.raised + levels.raised,
@@ -105,7 +107,7 @@ def _send_metrics(alerts: Alerts) -> None:
 def _count_runs(alerts: Alerts, airflow: Account) -> None:
     """Nor are runs that are not counted."""
     try:
-        runs.keep_up(alerts.engine, airflow)
+        runs.keep_up(alerts.engine, airflow, also=of_runs.count)
     except Exception as error:
         alerts.problem("runs", error)
 

@@ -71,6 +71,9 @@ DEFAULT_ARGS: dict[str, Any] = {
 }
 """A step may always be tried again; its time-out is the lease of the claim that it works under."""
 
+RUN_OVER_CASES = timedelta(minutes=30)
+"""How long a run may take that goes over cases; how long a case may take is measured by itself."""
+
 CALENDAR = (CronDataIntervalTimetable, CronTriggerTimetable)
 """The schedules of what runs daily, weekly or monthly, and not whenever there is work."""
 
@@ -105,16 +108,18 @@ def workflow_dag(
     params: Mapping[str, Any] | None = None,
     catchup: bool = False,
     max_active_runs: int = 1,
-    deadline_after: timedelta = timedelta(minutes=30),
+    deadline_after: timedelta | None = None,
     heals_by_run: bool | None = None,
 ) -> DAG:
     """Return a DAG of `workflow` with everything that follows from its contract.
 
     :param purpose: the DAG file's docstring, shown in the UI above the contract.
-    :param deadline_after: how long after it was queued a run may take before its owner is told.
+    :param deadline_after: how long after it was queued a run may take before its owner is told; by default what the
+        contract promises, where no cases pass, and half an hour where they do.
     :param heals_by_run: whether a good run shows that trouble is over; by default where no cases pass.
     """
     declared = contract(workflow)
+    promised = RUN_OVER_CASES if declared.has_cases else declared.service_level.within
     return DAG(
         dag_id,
         schedule=schedule,
@@ -127,7 +132,7 @@ def workflow_dag(
         description=declared.dags[dag_id],
         is_paused_upon_creation=True if isinstance(schedule, CALENDAR) and calendar_paused() else None,
         doc_md=dag_documentation(declared, purpose),
-        deadline=deadline(workflow, deadline_after),
+        deadline=deadline(workflow, deadline_after or promised),
         on_failure_callback=[put_back_cases, on_run_failure],
         # Where cases pass the steps, they show that trouble is over; in a plan or a form, only the run does.
         on_success_callback=on_run_success
@@ -201,7 +206,6 @@ def reports_dag(dag_id: str, period: Period, *, cron: str, purpose: str) -> DAG:
         schedule=CronDataIntervalTimetable(cron, timezone=warehouse().zone.key),
         purpose=purpose,
         params={"reports": chosen, "preview": preview},
-        deadline_after=timedelta(hours=2),
     ) as dag:
         before = f"{{{{ {UNTIL}.isoformat() }}}}"
         made = [

@@ -129,6 +129,20 @@ def test_a_dag_is_watched(dags: dict[str, Any], dag_id: str) -> None:
         assert task.owner != "airflow", f"{dag_id}.{task.task_id} has no owner"
 
 
+def test_a_dag_without_cases_is_late_when_its_contract_says_so(dags: dict[str, Any]) -> None:
+    promised = {
+        dag_id: declared.service_level.within
+        for declared in load().values()
+        if not declared.has_cases
+        for dag_id in declared.dags
+        if dag_id != "waybill_canary"  # it waits for its message, for longer than a look may take
+    }
+    assert {"waybill_alerts", "waybill_approvals", "waybill_ledger", "retention", "reports_daily"} <= set(promised)
+    assert {dag_id: {each.interval for each in dags[dag_id].deadline} for dag_id in promised} == {
+        dag_id: {within} for dag_id, within in promised.items()
+    }
+
+
 def test_every_parameter_explains_itself(dags: dict[str, Any]) -> None:
     for dag in dags.values():
         for name, param in dag.params.items():

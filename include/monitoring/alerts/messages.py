@@ -181,7 +181,16 @@ def render(alert: Alert, numbers: Numbers, names: Names, links: Links) -> Messag
 def recovery(alert: Alert, numbers: Numbers, names: Names, links: Links) -> Message:
     """Return the short message that calls people back: an edited message alone notifies nobody."""
     headline = f"Recovered: {_WORDINGS.get(alert.kind, _something)(alert, numbers, names).headline}"
-    text = f"✅ {headline} ({alert.resolution}). {_often(alert)}"
+    return _short(alert, links, headline, f"✅ {headline} ({alert.resolution}). {_often(alert)}")
+
+
+def escalation(alert: Alert, numbers: Numbers, names: Names, links: Links, note: str) -> Message:
+    """Return the short message that tells the channel who was told beside it."""
+    headline = _WORDINGS.get(alert.kind, _something)(alert, numbers, names).headline
+    return _short(alert, links, headline, f"⏫ {headline}. {note}")
+
+
+def _short(alert: Alert, links: Links, headline: str, text: str) -> Message:
     section = {"type": "section", "text": {"type": "mrkdwn", "text": mrkdwn(text) + f" <{links.run(alert)}|Run>"}}
     html = f'<p>{html_escape(text)}</p><p><a href="{html_escape(links.run(alert))}">Run</a></p>'
     return Message(headline, f"{text}\nRun: {links.run(alert)}", html, [section])

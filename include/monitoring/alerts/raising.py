@@ -16,6 +16,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Engine, RowMapping, text
 
+from include.contracts.model import OnCall
 from include.contracts.registry import contract, contract_of_dag, load_teams
 from include.environment import base_url, current
 from include.integrations import ledger
@@ -28,6 +29,7 @@ from include.monitoring.alerts.messages import (
     Message,
     Names,
     Numbers,
+    escalation,
     recovery,
     render,
 )
@@ -49,6 +51,8 @@ SECOND_ROUTE_AFTER = timedelta(minutes=5)
 """A message that the chat did not take after so many attempts, or in this time, goes by mail as well."""
 BY_BOTH_ROUTES = (Kind.CANARY_MISSING,)
 """What puts the chat itself in doubt goes by mail as well, at once."""
+ESCALATE_EVERY = timedelta(minutes=15)
+"""What gets as late meanwhile is in the next mail: a backlog that turns late case by case is no mail for each."""
 NOT_TAKEN = "The chat does not take this alert."
 REPOSITORY = Path(__file__).resolve().parents[3]
 LONGEST_CAUSE = 200
@@ -334,11 +338,9 @@ class Alerts:
                         select a.*, post.state as post_state, post.answer as post_answer,
                                (post.payload->>'count')::int as post_count,
                                a.updated_at > now() - :update_every as updated_lately,
-                               exists (select from effects mail
-                                       where mail.key in (
-                                           a.workflow || '/alert/' || a.id || '/' || a.message || '/send_mail',
-                                           a.workflow || '/alert/' || a.id || '/' || a.message
-                                               || '/escalated/send_mail')) as mailed
+                               a.facts->'escalated' is not null
+                                   or exists (select from effects mail where mail.key =
+                                       a.workflow || '/alert/' || a.id || '/' || a.message || '/send_mail') as mailed
                         from alerts a
                         join effects post on post.key = a.workflow || '/alert/' || a.id || '/' || a.message
                                                         || '/post_message'
@@ -445,17 +447,45 @@ class Alerts:
                 effects.append(_mail(alert, message, f"{_prefix(alert)}/send_mail", note))
             return self._write(connection, effects)
 
-    def escalate(self, connection: Connection, alert_id: int, *, note: str, pager: str | None) -> None:
-        """Write one more mail about an alert, once per message: to its team, and to the pager if that takes mail."""
-        row = connection.execute(text("select * from alerts where id = :id"), {"id": alert_id}).mappings().one()
-        alert = _alert(row)
-        message = render(alert, touched(connection, alert), _names(alert), self._links)
-        mails = [_mail(alert, message, f"{_prefix(alert)}/escalated/send_mail", note)]
-        if pager:
-            mails.append(
-                _mail(replace(alert, email=pager), message, f"{_prefix(alert)}/escalated/pager/send_mail", note)
+    def escalate(self, connection: Connection, alert_id: int) -> bool:
+        """Tell the next in line about an open alert: its channel, its team by mail, and the pager if that takes mail.
+
+        :returns: false, and nothing is told, while the alert is quiet, or was escalated in the last `ESCALATE_EVERY`.
+        """
+        row = (
+            connection.execute(
+                text("""
+                    update alerts set facts = facts || jsonb_build_object('escalated', jsonb_build_object(
+                        'at', now(), 'times', coalesce((facts->'escalated'->>'times')::int, 0) + 1))
+                    where id = :id and state = 'open' and quiet is null
+                      and coalesce((facts->'escalated'->>'at')::timestamptz < now() - :every, true)
+                    returning *"""),
+                {"id": alert_id, "every": ESCALATE_EVERY},
             )
-        self._write(connection, mails)
+            .mappings()
+            .one_or_none()
+        )
+        if row is None:
+            return False
+        alert, on_call = _alert(row), next_in_line(row["workflow"], row["step"])
+        note = f"Escalated, for nobody has ended this. Next in line is {on_call.name}, {on_call.reach}."
+        numbers, names = touched(connection, alert), _names(alert)
+        message = render(alert, numbers, names, self._links)
+        prefix = f"{_prefix(alert)}/escalated/{alert.facts['escalated']['times']}"
+        effects = [
+            _chat(
+                alert,
+                escalation(alert, numbers, names, self._links, note),
+                operation="post_message",
+                key=f"{prefix}/post_message",
+                target=f"{_target(alert)}/escalated",
+            ),
+            _mail(alert, message, f"{prefix}/send_mail", note),
+        ]
+        if pager := _pager(alert):
+            effects.append(_mail(replace(alert, email=pager), message, f"{prefix}/pager/send_mail", note))
+        self._write(connection, effects)
+        return True
 
     def problem(self, part: str, error: BaseException, detail: Mapping[str, Any] | None = None) -> None:
         """Count a failure of the alerts themselves, where people look; never raises."""
@@ -512,11 +542,26 @@ class Alerts:
 
     def _mail_recovery(self, connection: Connection, alert: Alert) -> list[Effect]:
         message = recovery(alert, touched(connection, alert), _names(alert), self._links)
-        return [_mail(alert, message, f"{_prefix(alert)}/recovered/send_mail", "")]
+        mails = [_mail(alert, message, f"{_prefix(alert)}/recovered/send_mail", "")]
+        if "escalated" in alert.facts and (pager := _pager(alert)):
+            key = f"{_prefix(alert)}/recovered/pager/send_mail"
+            mails.append(_mail(replace(alert, email=pager), message, key, ""))
+        return mails
 
 
 def _alert(row: RowMapping) -> Alert:
     return Alert(**{name: row[name] for name in Alert.__dataclass_fields__})
+
+
+def next_in_line(workflow: str, step: str | None) -> OnCall:
+    """Return who is told when nobody acts."""
+    return load_teams()[route(workflow, step).owner].on_call
+
+
+def _pager(alert: Alert) -> str | None:
+    """The address at which the next in line is reached, where that is by mail."""
+    reach = next_in_line(alert.workflow, alert.step).reach
+    return reach if "@" in reach else None
 
 
 def _names(alert: Alert) -> Names:

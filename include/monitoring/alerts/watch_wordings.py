@@ -140,7 +140,7 @@ def connection_missing(alert: Alert, _numbers: Numbers, _names: Names) -> Wordin
     """A way by which alerts leave, or are found, is not set up in production."""
     purpose = {
         "waybill_chat": "Alerts cannot reach the chat, and go by mail only",
-        "waybill_mail": "Alerts have no second route: when the chat is away, nobody hears",
+        "waybill_mail": "Alerts have no second route, for a mail catcher is none: when the chat is away, nobody hears",
         "waybill_airflow": "DAG import errors and missed schedules are not looked for",
     }.get(alert.cause, "A part of the alerts does not work")
     return Wording(

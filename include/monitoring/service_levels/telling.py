@@ -11,10 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from include.contracts.model import OnCall
-from include.contracts.registry import contracts, load_teams
+from include.contracts.registry import contracts
 from include.monitoring.alerts.messages import Kind
-from include.monitoring.alerts.raising import Alerts, Trouble, route
+from include.monitoring.alerts.raising import Alerts, Trouble, next_in_line
 from include.monitoring.service_levels.facts import keep_up
 from include.monitoring.watching.look import Looked, raise_about
 
@@ -88,7 +87,8 @@ def _recover(alerts: Alerts, over: Sequence[Row[Any]]) -> int:
 
 def _trouble(group: Row[Any]) -> Trouble:
     declared = contracts().get(group.workflow)
-    facts = {"next": _in_words(_on_call(group))}
+    on_call = next_in_line(group.workflow, group.step)
+    facts = {"next": f"{on_call.name}, {on_call.reach}"}
     if declared is not None and group.step in (None, *declared.step_ids):
         level = declared.step(group.step).service_level if group.step else declared.service_level
         facts["promise"] = str(level)
@@ -103,18 +103,18 @@ def _trouble(group: Row[Any]) -> Trouble:
 
 
 def _escalate(connection: Connection, alerts: Alerts, group: Row[Any]) -> None:
-    """Tell the next in line about the open alert of the same workflow and step; each level once."""
+    """Tell the next in line about the open alert of the same workflow and step; each level once.
+
+    While the alert is quiet, or has just been escalated, nothing is marked, so that a later look tells it.
+    """
     alert_id = connection.execute(
         text("""
             select id from alerts
             where state = 'open' and kind = :kind and workflow = :workflow and step is not distinct from :step"""),
         {"kind": Kind.SERVICE_LEVEL_MISSED, "workflow": group.workflow, "step": group.step},
     ).scalar()
-    if alert_id is None:
+    if alert_id is None or not alerts.escalate(connection, alert_id):
         return
-    on_call = _on_call(group)
-    note = f"Escalated, for nobody has ended this. Next in line is {_in_words(on_call)}."
-    alerts.escalate(connection, alert_id, note=note, pager=on_call.reach if "@" in on_call.reach else None)
     connection.execute(
         text("""
             insert into alert_subjects (what, subject_id, mark, alert_id)
@@ -123,11 +123,3 @@ def _escalate(connection: Connection, alerts: Alerts, group: Row[Any]) -> None:
             on conflict do nothing"""),
         {"ids": group.ids, "marks": group.marks, "alert_id": alert_id},
     )
-
-
-def _on_call(group: Row[Any]) -> OnCall:
-    return load_teams()[route(group.workflow, group.step).owner].on_call
-
-
-def _in_words(on_call: OnCall) -> str:
-    return f"{on_call.name}, {on_call.reach}"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from include.environment import current
+from include.integrations.systems import Mode
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble
 from include.monitoring.watching import signs
@@ -22,7 +24,7 @@ def send(alerts: Alerts, trouble: Trouble) -> None:
 
 
 def arrived(alerts: Alerts, run_id: str) -> bool:
-    """Tell whether the chat has taken the message of a run of the canary."""
+    """Tell whether the chat has taken the message of a run of the canary; of a production, not only captured it."""
     with alerts.engine.connect() as connection:
         return bool(
             connection.execute(
@@ -31,8 +33,14 @@ def arrived(alerts: Alerts, run_id: str) -> bool:
                         select from alert_occurrences o join alerts a on a.id = o.alert_id
                         join effects post on post.key = a.workflow || '/alert/' || a.id || '/' || a.message
                                                         || '/post_message'
-                        where o.run_id = :run and a.kind = :canary and post.state = 'sent')"""),
-                {"run": f"{DAG_ID}/{run_id}", "canary": Kind.CANARY},
+                        where o.run_id = :run and a.kind = :canary and post.state = 'sent'
+                              and (post.mode = :live or not :production))"""),
+                {
+                    "run": f"{DAG_ID}/{run_id}",
+                    "canary": Kind.CANARY,
+                    "live": Mode.LIVE,
+                    "production": current().name == "production",
+                },
             ).scalar_one()
         )
 

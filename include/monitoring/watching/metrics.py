@@ -1,6 +1,8 @@
 """Waybill's own figures for a monitoring system: how much waits, for how long, and whether alerts would arrive.
 
-All are gauges: what is there now. How they leave is Airflow's own metrics client, in `waybill.metrics`.
+All are gauges: what is there now. How they leave is Airflow's own metrics client, in `waybill.metrics`; it repeats the
+last value for as long as its process lives. So what must not stand still unnoticed is sent as the moment at which it
+was, and not as its age.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from sqlalchemy import Connection, text
 
 from include.contracts.registry import contracts
 from include.monitoring.alerts.messages import Kind
-from include.monitoring.watching.signs import BEGAN
+from include.monitoring.watching.signs import OUTSIDE
+from include.monitoring.watching.watch import limits
 from include.monitoring.watching.wellbeing import unwell
 
 CASE_STATES = ("pending", "running", "waiting", "quarantined")
@@ -40,8 +43,12 @@ METRICS: Mapping[str, Metric] = {
     "waybill.alerts": Metric("Open alerts, quiet ones too", ("kind",)),
     "waybill.alerts_quiet": Metric("Open alerts that are acknowledged, snoozed or in maintenance", ("kind",)),
     "waybill.alerts_well": Metric("1 when the next alert would arrive, else 0"),
-    "waybill.life_sign_age_seconds": Metric(
-        "How long ago a part of Airflow or of the alerts gave a sign of life", ("part",)
+    "waybill.figures_timestamp_seconds": Metric("When these figures were counted, in seconds since 1970"),
+    "waybill.life_sign_timestamp_seconds": Metric(
+        "When a part of Airflow or of the alerts gave its last sign of life, in seconds since 1970", ("part",)
+    ),
+    "waybill.life_sign_limit_seconds": Metric(
+        "How old that sign may be when the figures are counted; the monitor outside has no limit", ("part",)
     ),
 }
 """Every figure that is sent, by its name; Prometheus shows `waybill.cases` as `airflow_waybill_cases`."""
@@ -108,9 +115,15 @@ def figures(connection: Connection) -> Iterator[Figure]:
         yield Figure("waybill.alerts", is_open, {"kind": kind})
         yield Figure("waybill.alerts_quiet", quiet, {"kind": kind})
     yield Figure("waybill.alerts_well", 0 if unwell(connection) else 1, {})
-    ages = "select part, extract(epoch from now() - at) from life_signs where part <> :began"
-    for part, age in _by_name(connection, ages, began=BEGAN).items():
-        yield Figure("waybill.life_sign_age_seconds", age, {"part": part.replace(" ", "_")})
+    counted_at = connection.execute(text("select extract(epoch from now())")).scalar_one()
+    yield Figure("waybill.figures_timestamp_seconds", float(counted_at), {})
+    may_be = limits()
+    signs = "select part, extract(epoch from at) from life_signs where part = any(:parts)"
+    for part, moment in _by_name(connection, signs, parts=[*may_be, OUTSIDE]).items():
+        tags = {"part": part.replace(" ", "_")}
+        yield Figure("waybill.life_sign_timestamp_seconds", moment, tags)
+        if part in may_be:
+            yield Figure("waybill.life_sign_limit_seconds", may_be[part].total_seconds(), tags)
 
 
 def _by_name(connection: Connection, query: str, **values: object) -> dict[str, float]:

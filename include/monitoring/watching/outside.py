@@ -26,12 +26,19 @@ NAME = "outside monitor"
 TIMEOUTS = Timeouts(read=10.0, answer=10.0, total=25.0)
 RETRIES = Retries(attempts=3)
 
+MISSING = f"No monitor outside hears from this production: when its machine is gone, nobody does. Set {VARIABLE}."
+
 Told = Literal["told", "not set", "not well", "not sent in this environment", "not reached"]
 
 
 def address() -> str | None:
     """Return the monitor's address, where one is set."""
     return os.environ.get(VARIABLE) or None
+
+
+def is_missing() -> bool:
+    """Whether this is a production without a monitor outside: when its machine is gone, nobody hears."""
+    return current().name == "production" and address() is None
 
 
 def tell(engine: Engine) -> Told:

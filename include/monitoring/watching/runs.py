@@ -6,7 +6,7 @@ size, four to each doubling, so that a median can be told to within 9 % however 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,12 +43,15 @@ class Ended:
     took: float | None
 
 
-def keep_up(engine: Engine, account: Account) -> int:
+def keep_up(
+    engine: Engine, account: Account, *, also: Callable[[Connection, Sequence[Ended]], None] | None = None
+) -> int:
     """Count the runs that have ended since the last look; return how many.
 
     Where it is too early to look again, or Airflow cannot be reached, which is told as its silence, none; a later look
     makes up for it.
 
+    :param also: counts the same runs for another purpose, in the same transaction and so each once too.
     :raises httpx.HTTPError: when Airflow answers otherwise than expected.
     """
     with engine.connect() as connection:
@@ -69,6 +72,8 @@ def keep_up(engine: Engine, account: Account) -> int:
         if _last(connection) != last:
             return 0  # somebody else has counted them meanwhile
         _count(connection, ended)
+        if also is not None:
+            also(connection, ended)
         signs.seen(connection, [READ], {"until": until.isoformat()})
         connection.execute(text("delete from airflow_runs where hour < now() - :kept"), {"kept": KEPT})
     return len(ended)

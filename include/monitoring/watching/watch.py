@@ -54,6 +54,17 @@ def silent_after() -> timedelta:
     return timedelta(seconds=int(said))
 
 
+def limits() -> dict[str, timedelta]:
+    """Return how old the last sign of life of each part may be, for one who knows only what the looks found."""
+    of_airflow = max(SILENT_AFTER, silent_after())
+    return {
+        **dict.fromkeys(WATCHED, of_airflow),
+        signs.WATCHDOG: silent_after(),
+        signs.LOOK: 2 * silent_after(),
+        signs.CANARY: CANARY_AFTER,
+    }
+
+
 def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = (), looker: str = signs.LOOK) -> Looked:
     """Raise alerts for what is silent, unreadable or overdue, and resolve the rest.
 

@@ -9,14 +9,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from include.environment import current
+from include.integrations.ledger import WITHDRAWN
 from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import STEP
 from include.monitoring.watching import signs
 from include.monitoring.watching.watch import silent_after
 
 ILLNESSES = (Kind.AIRFLOW_SILENT, Kind.CONNECTION_MISSING, Kind.CANARY_MISSING)
 """Open alerts of these kinds say that alerts may not arrive."""
 UNTOLD_AFTER = timedelta(minutes=15)
-"""An alert that neither chat nor mail took for so long is untold."""
+"""An alert that neither chat nor mail took for so long is untold; so is a mail, for an escalation goes by no other."""
 
 
 def unwell(connection: Connection, *, since: datetime | None = None) -> list[str]:
@@ -25,6 +28,9 @@ def unwell(connection: Connection, *, since: datetime | None = None) -> list[str
     :param since: when Waybill was started, if it was lately; nobody could look before.
     """
     found = []
+    here = current()
+    if here.name == "production" and here.effect_mode != "live":
+        found.append(f"This production sends nothing: WAYBILL_EFFECT_MODE is {here.effect_mode}.")
     look = signs.silent(connection, [signs.LOOK], 2 * silent_after(), watched_since=since)
     if look:
         found.append(f"No task has looked for trouble since {look[signs.LOOK]:%Y-%m-%d %H:%M} UTC.")
@@ -46,4 +52,14 @@ def unwell(connection: Connection, *, since: datetime | None = None) -> list[str
     ).scalar_one()
     if untold:
         found.append(f"{untold} alerts could be told neither by chat nor by mail.")
+    unsent = connection.execute(
+        text("""
+            select count(*) from effects
+            where system = 'mail' and step = :alerts and created_at < now() - :after
+              and (state in ('pending', 'failed') or state in ('sending', 'unknown')
+                   or (state = 'dead' and not starts_with(error, :withdrawn)))"""),
+        {"alerts": STEP, "after": UNTOLD_AFTER, "withdrawn": WITHDRAWN},
+    ).scalar_one()
+    if unsent:
+        found.append(f"{unsent} mails about alerts were not sent: see the page of effects, system mail.")
     return found

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sqlalchemy import URL, Engine
 
 from tests.standins.slack import TOKEN, Slack
@@ -183,12 +184,19 @@ def test_a_webhook_connection_works_as_well(airflow: Airflow, slack: Slack) -> N
     assert slack.webhook not in output
 
 
+def caught() -> str:
+    """The connection as docker-compose.yaml presets it."""
+    environment = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["x-airflow"]["environment"]
+    return str(environment["AIRFLOW_CONN_WAYBILL_MAIL"])
+
+
+@pytest.mark.parametrize("mail", [None, caught()], ids=["no connection", "the mail catcher"])
 def test_a_production_without_its_second_route_is_told_and_gets_nothing_built_in(
-    airflow: Airflow, engine: Engine, slack: Slack
+    airflow: Airflow, engine: Engine, slack: Slack, mail: str | None
 ) -> None:
-    code = """
-        import os
-        del os.environ["AIRFLOW_CONN_WAYBILL_MAIL"]
+    without = "" if mail else 'import os; del os.environ["AIRFLOW_CONN_WAYBILL_MAIL"]'
+    code = f"""
+        {without}
         from include.data.database import engine
         from waybill.alert_delivery import look_and_publish, tell_by_chat, tell_by_mail
         look_and_publish()
@@ -197,7 +205,7 @@ def test_a_production_without_its_second_route_is_told_and_gets_nothing_built_in
             connection.exec_driver_sql("update effects set state = 'dead', error = 'x', sent_at = null, answer = null")
         print(tell_by_mail())
     """
-    assert "'written': 1, 'sent': 0" in airflow(code)
+    assert "'written': 1, 'sent': 0" in airflow(code, **({"AIRFLOW_CONN_WAYBILL_MAIL": mail} if mail else {}))
     (message,) = slack.messages
     assert "The connection waybill_mail is missing or refused" in message.whole
     assert rows(engine, "select * from mailbox") == []

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from include.integrations.builtin.mailbox import LocalMailbox
+from include.integrations.systems import Mode
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble
 from include.monitoring.watching import canary
@@ -84,3 +85,15 @@ def test_yesterdays_canary_does_not_swallow_todays(
     minute()
     assert canary.arrived(alerts, run_id)
     assert len(slack.messages) == 2
+
+
+@pytest.mark.parametrize(("environment", "arrives"), [("staging", True), ("production", False)])
+def test_a_canary_that_was_only_captured_has_not_arrived_in_a_production(
+    engine: Engine, minute: Minute, monkeypatch: pytest.MonkeyPatch, environment: str, arrives: bool
+) -> None:
+    captured = Alerts(engine, mode=Mode.CAPTURE)
+    canary.send(captured, known_failure("monday"))
+    minute()
+    assert rows(engine, "select mode, state from effects") == [{"mode": "capture", "state": "sent"}]
+    monkeypatch.setenv("WAYBILL_ENVIRONMENT", environment)
+    assert canary.conclude(captured, "monday") is arrives

@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import Engine
 
 from include.contracts.registry import contract
+from include.monitoring.alerts import quiet, raising
 from include.monitoring.alerts.raising import Alerts
 from include.monitoring.service_levels import facts, telling
 from include.monitoring.service_levels.telling import watch_service_levels
 from include.monitoring.watching.look import Looked
+from include.monitoring.watching.wellbeing import unwell
 from tests.standins.slack import Slack
 from tests.support.histories import Told, cases_with, tell
 from tests.support.work import change, rows
@@ -35,6 +37,14 @@ def standing(minutes: float, *, since: timedelta = timedelta(0)) -> list[Told]:
 
 def finish(engine: Engine, case_ids: list[int]) -> None:
     tell(engine, [(case_id, now(), "finished", "log", "finished") for case_id in case_ids])
+
+
+def mails(engine: Engine) -> list[dict[str, Any]]:
+    return rows(
+        engine,
+        "select payload->>'subject' as subject, payload->>'to' as to, payload->>'text' as text from effects"
+        " where system = 'mail' and step = 'alerts' order by id",
+    )
 
 
 def age(engine: Engine, by: timedelta) -> None:
@@ -132,11 +142,9 @@ def test_when_nobody_acts_the_next_in_line_is_told_once_and_hears_of_the_end(
     engine: Engine, alerts: Alerts, slack: Slack, minute: Minute
 ) -> None:
     late = cases_with(engine, standing(31))
-    mails = "select payload->>'subject' as subject, payload->>'to' as to, payload->>'text' as text from effects" \
-        " where system = 'mail' and step = 'alerts' order by id"  # fmt: skip
     minute()
     minute()
-    (mail,) = rows(engine, mails)
+    (mail,) = mails(engine)
     assert mail["to"] == TEAM.email
     assert TEAM.on_call.name in mail["text"]
     assert TEAM.on_call.reach in mail["text"]
@@ -144,23 +152,99 @@ def test_when_nobody_acts_the_next_in_line_is_told_once_and_hears_of_the_end(
     assert rows(engine, "select count(escalated_at) as n from service_levels where step is null") == [{"n": 1}]
     finish(engine, late)
     minute()
-    assert [("Recovered" in row["subject"], row["to"]) for row in rows(engine, mails)] == [
+    assert [("Recovered" in row["subject"], row["to"]) for row in mails(engine)] == [
         (False, TEAM.email),
         (True, TEAM.email),
     ]
 
 
 def test_an_on_call_with_a_mail_address_gets_the_escalation_too(
-    engine: Engine, alerts: Alerts, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, alerts: Alerts, minute: Minute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paged = TEAM.on_call.model_copy(update={"reach": "pager@example.com"})
-    monkeypatch.setattr(telling, "load_teams", lambda: {TEAM.id: TEAM.model_copy(update={"on_call": paged})})
-    cases_with(engine, standing(31))
-    watch_service_levels(alerts)
-    assert [row["to"] for row in rows(engine, "select payload->>'to' as to from effects where system = 'mail'")] == [
+    monkeypatch.setattr(raising, "load_teams", lambda: {TEAM.id: TEAM.model_copy(update={"on_call": paged})})
+    late = cases_with(engine, standing(31))
+    minute()
+    assert [mail["to"] for mail in mails(engine)] == [TEAM.email, "pager@example.com"]
+    finish(engine, late)
+    minute()
+    assert [mail["to"] for mail in mails(engine) if "Recovered" in mail["subject"]] == [
         TEAM.email,
         "pager@example.com",
     ]
+
+
+def test_the_channel_sees_that_the_next_in_line_was_told(
+    engine: Engine, alerts: Alerts, slack: Slack, minute: Minute
+) -> None:
+    cases_with(engine, standing(31))
+    minute()
+    assert [f"Next in line is {TEAM.on_call.name}" in message.whole for message in slack.messages] == [False, True]
+
+
+def test_a_second_case_that_nobody_ends_is_escalated_too(engine: Engine, alerts: Alerts, minute: Minute) -> None:
+    cases_with(engine, standing(31))
+    minute()
+    cases_with(engine, standing(31))
+    minute()
+    assert len(mails(engine)) == 1, "one after another would be a mail for each"
+    change(
+        engine, "update alerts set facts = jsonb_set(facts, '{escalated,at}', to_jsonb(now() - interval '16 minutes'))"
+    )
+    minute()
+    minute()
+    first, second = mails(engine)
+    assert "1 case late" in first["subject"]
+    assert "2 cases late" in second["subject"]
+
+
+def test_an_escalation_waits_for_the_end_of_maintenance(
+    engine: Engine, alerts: Alerts, slack: Slack, minute: Minute
+) -> None:
+    ends = now() + timedelta(hours=1)
+    window = quiet.open_window(
+        engine, what="workflow", name="lead_to_client", starts=None, ends=ends, reason="a move", actor="user:olga"
+    )
+    cases_with(engine, standing(31))
+    minute()
+    minute()
+    assert (mails(engine), slack.messages) == ([], [])
+    quiet.end_window(engine, window, actor="user:olga")
+    minute()
+    minute()
+    minute()
+    assert [mail["to"] for mail in mails(engine)] == [TEAM.email]
+
+
+def test_an_escalation_waits_while_somebody_is_at_it(engine: Engine, alerts: Alerts, minute: Minute) -> None:
+    cases_with(engine, standing(16))
+    minute()
+    minute()
+    (alert,) = rows(engine, "select id from alerts")
+    quiet.hold(
+        engine, [alert["id"]], "acknowledged", until=now() + timedelta(hours=1), reason="at it", actor="user:olga"
+    )
+    age(engine, timedelta(minutes=16))
+    minute()
+    assert mails(engine) == []
+    quiet.speak_again(engine, alert["id"], actor="user:olga", reason="I have to go")
+    minute()
+    minute()
+    assert [mail["to"] for mail in mails(engine)] == [TEAM.email]
+
+
+def test_an_escalation_that_its_mail_does_not_reach_makes_the_alerts_unwell(engine: Engine, alerts: Alerts) -> None:
+    cases_with(engine, standing(31))
+    watch_service_levels(alerts)
+    change(engine, "update effects set state = 'dead', error = 'no such address' where system = 'mail'")
+    with engine.connect() as connection:
+        assert unwell(connection) == []
+    change(engine, "update effects set created_at = now() - interval '16 minutes' where system = 'mail'")
+    with engine.connect() as connection:
+        assert unwell(connection) == ["1 mails about alerts were not sent: see the page of effects, system mail."]
+    change(engine, "update effects set error = 'withdrawn: they left' where system = 'mail'")
+    with engine.connect() as connection:
+        assert unwell(connection) == []
 
 
 def test_the_same_look_by_two_at_once_tells_once(engine: Engine, alerts: Alerts) -> None:
@@ -172,7 +256,7 @@ def test_the_same_look_by_two_at_once_tells_once(engine: Engine, alerts: Alerts)
     assert sum(each.raised for each in looked) == 1
     assert rows(engine, "select count from alerts") == [{"count": 1}]
     assert rows(engine, "select system, count(*) as n from effects group by system order by system") == [
-        {"system": "chat", "n": 1},
+        {"system": "chat", "n": 2},
         {"system": "mail", "n": 1},
     ]
 

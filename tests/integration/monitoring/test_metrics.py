@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from include.integrations import ledger
 from include.integrations.systems import Mode
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts
+from include.monitoring.watching import signs
 from include.monitoring.watching.metrics import METRICS, figures
 from tests.integration.monitoring.test_alerts import failure, set_aside, upsert
+from tests.standins.airflow import Airflow
 from tests.support.work import change, receive
+from waybill.alert_delivery import look_and_publish
 
 ROOT = Path(__file__).parents[3]
 MONITORING = ROOT / "deploy" / "monitoring"
@@ -55,7 +59,25 @@ def test_the_figures_are_what_is_there_and_zero_where_nothing_is(
     assert found["waybill.alerts", "task_failed"] == 1
     assert found["waybill.alerts", "system_down"] == 0
     assert found["waybill.alerts_well",] == 1
-    assert found["waybill.life_sign_age_seconds", "scheduler"] < 60
+    counted_at = found["waybill.figures_timestamp_seconds",]
+    assert counted_at == pytest.approx(time.time(), abs=30)
+    assert found["waybill.life_sign_timestamp_seconds", "scheduler"] == pytest.approx(counted_at, abs=30)
+
+
+def test_each_part_of_airflow_and_of_the_alerts_has_its_limit_and_nothing_else_is_a_part(
+    engine: Engine, minute: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minute()
+    monkeypatch.setenv("WAYBILL_SILENT_AFTER", "600")
+    found = counted(engine)
+    assert {tags[0]: value for (name, *tags), value in found.items() if name == "waybill.life_sign_limit_seconds"} == {
+        **dict.fromkeys(("scheduler", "triggerer", "dag_processor", "metadatabase", "api_server", "watchdog"), 600),
+        "look": 1200,
+        "canary": 26 * 3600,
+    }
+    signed = {tags[0] for name, *tags in found if name == "waybill.life_sign_timestamp_seconds"}
+    assert "runs_read" not in signed
+    assert {"scheduler", "watchdog", "canary"} <= signed
 
 
 def test_every_figure_is_declared_with_its_tags_and_documented(engine: Engine, minute: Callable[..., None]) -> None:
@@ -85,7 +107,7 @@ def test_dashboard_and_rules_ask_for_nothing_that_is_not_sent_and_for_all_that_i
         named = re.findall(r"\bairflow_\w+", expression)
         assert named, f"{expression!r} asks for nothing"
         asked |= set(named)
-        tags = re.findall(r"by \(([^)]*)\)", expression) + re.findall(r"(\w+)[=!]~?\"", expression)
+        tags = re.findall(r"by \(([^)]+)\)", expression) + re.findall(r"(\w+)[=!]~?\"", expression)
         known = {tag for name in named for tag in METRICS[name.removeprefix("airflow_").replace("_", ".", 1)].tags}
         assert {tag.strip() for part in tags for tag in part.split(",")} <= known, expression
     assert asked == {"airflow_" + name.replace(".", "_") for name in METRICS}
@@ -99,9 +121,20 @@ def test_each_rule_leads_to_a_runbook() -> None:
         assert rule["labels"]["severity"] in ("critical", "warning")
 
 
+def values(reader: Any) -> dict[tuple[str, ...], float]:
+    """What one export to a collector would hold."""
+    return {
+        (metric.name, *point.attributes.values()): point.value
+        for resource in reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+    }
+
+
 @pytest.mark.airflow
-def test_they_leave_through_airflows_own_client(
-    engine: Engine, minute: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+def test_they_leave_through_airflows_own_client_by_the_watchdog_alone(
+    engine: Engine, alerts: Alerts, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With Airflow's OpenTelemetry logger on the SDK itself; only the network is left out."""
     from airflow.sdk._shared.observability.metrics import stats
@@ -112,18 +145,18 @@ def test_they_leave_through_airflows_own_client(
     reader = InMemoryMetricReader()
     logger = SafeOtelLogger(MeterProvider(metric_readers=[reader]))
     monkeypatch.setattr(stats, "_backend", logger)
-    minute()
+    look_and_publish(alerts, airflow.account, looker=signs.WATCHDOG)
     assert reader.get_metrics_data() is None, "metrics are off"
     monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")
-    minute()
-    data: Any = reader.get_metrics_data()
-    received = {
-        (metric.name, *point.attributes.values()): point.value
-        for resource in data.resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-        for point in metric.data.data_points
-    }
+    look_and_publish(alerts, airflow.account, looker=signs.LOOK)
+    assert reader.get_metrics_data() is None, "a task would send each figure a second time"
+    look_and_publish(alerts, airflow.account, looker=signs.WATCHDOG)
+    received = values(reader)
     assert {name for name, *_ in received} == {f"airflow.{name}" for name in METRICS}
     assert received["airflow.waybill.alerts_well",] == 1
     assert {kind for name, *kind in received if name == "airflow.waybill.alerts" for kind in kind} == set(Kind)
+    # The client repeats what it was given last: a watchdog that counts no more is seen by the time alone.
+    assert values(reader) == received
+    look_and_publish(alerts, airflow.account, looker=signs.WATCHDOG)
+    moment = ("airflow.waybill.figures_timestamp_seconds",)
+    assert values(reader)[moment] > received[moment]

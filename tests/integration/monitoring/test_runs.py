@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from include.monitoring.service_levels import of_runs
 from include.monitoring.views.health import run_figures
 from include.monitoring.watching import runs
 from include.monitoring.watching.airflow import Account
@@ -113,3 +114,22 @@ def test_without_an_account_or_an_airflow_nothing_is_counted_and_nothing_is_forg
     away = Account("http://127.0.0.1:9", "watcher", airflow.account.password)
     assert runs.keep_up(engine, Account(airflow.url)) == runs.keep_up(engine, away) == 0
     assert runs.keep_up(engine, airflow.account) == 1
+
+
+def test_runs_without_cases_keep_or_break_what_their_contract_promises(engine: Engine, airflow: Airflow) -> None:
+    two_hours = 7200
+    airflow.ended = [
+        run("reports_daily", 1, queued=60, took=two_hours - 60),
+        run("reports_daily", 2, queued=61, took=two_hours - 60),
+        run("reports_weekly", 3, state="failed"),
+        run("waybill_alerts", 4, took=None),
+        run("lead_to_client", 5, took=two_hours),
+    ]
+    assert runs.keep_up(engine, airflow.account, also=of_runs.count) == 5
+    later(engine)
+    assert runs.keep_up(engine, airflow.account, also=of_runs.count) == 0
+    monday = NOON.date() - timedelta(days=NOON.weekday())
+    assert rows(engine, "select * from service_level_weeks order by workflow") == [
+        {"workflow": "alerts", "step": None, "week": monday, "met": 1, "missed": 0},
+        {"workflow": "reports", "step": None, "week": monday, "met": 1, "missed": 2},
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy import Engine
 
 from include.monitoring.alerts.messages import Kind
@@ -56,3 +57,13 @@ def test_an_alert_that_nothing_takes_is(engine: Engine, alerts: Alerts, airflow:
     change(engine, "update alerts set message_at = now() - interval '20 minutes'")
     assert said(engine) == ["1 alerts could be told neither by chat nor by mail."]
     assert slack.messages == []
+
+
+def test_a_production_that_sends_nothing_is(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYBILL_EFFECT_MODE", "capture")
+    monkeypatch.setenv("WAYBILL_ENVIRONMENT", "staging")
+    assert said(engine) == []
+    monkeypatch.setenv("WAYBILL_ENVIRONMENT", "production")
+    assert said(engine) == ["This production sends nothing: WAYBILL_EFFECT_MODE is capture."]
+    monkeypatch.setenv("WAYBILL_EFFECT_MODE", "live")
+    assert said(engine) == []

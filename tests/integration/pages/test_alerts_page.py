@@ -147,3 +147,11 @@ def test_what_is_over_is_paged_by_key(engine: Engine, log_in: Any) -> None:
 
 def test_a_stranger_sees_nothing(log_in: Any) -> None:
     assert log_in(None).get("/alerts").status_code == 401
+
+
+def test_a_production_without_a_monitor_outside_says_so(log_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "No monitor outside" not in log_in("viewer").text("/alerts")
+    monkeypatch.setenv("WAYBILL_ENVIRONMENT", "production")
+    assert "No monitor outside hears from this production" in log_in("viewer").text("/alerts")
+    monkeypatch.setenv("WAYBILL_DEADMAN_URL", "https://monitor.example.com/1")
+    assert "No monitor outside" not in log_in("viewer").text("/alerts")

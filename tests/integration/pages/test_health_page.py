@@ -14,8 +14,10 @@ from sqlalchemy import Engine, text
 from include.cases.model import Reason
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble
+from include.monitoring.service_levels import of_runs
 from include.monitoring.service_levels.facts import keep_up
 from include.monitoring.views.health import quality, run_times
+from include.monitoring.watching.runs import Ended
 from include.stock.warehouse import FILE, VARIABLE
 from tests.integration.monitoring.test_alerts import set_aside
 from tests.support.histories import Told, cases_with
@@ -95,9 +97,19 @@ def test_service_levels_are_told_by_week_and_where_they_were_missed(engine: Engi
     table = levels[levels.index("Where they were missed") :]
     cells = '<td class="number">3</td><td class="number">1</td><td class="number">75.0%</td>'
     assert table.count(cells) == 2
-    assert f"<td>the whole case</td>{cells}" in table
+    assert f"<td>as a whole</td>{cells}" in table
     assert f"<td>Send the answer</td>{cells}" in table
     assert "capture" not in table, "it was always kept"
+
+
+def test_a_run_without_cases_that_was_late_is_told_with_them(engine: Engine, log_in: Any) -> None:
+    ended = [Ended("reports_daily", datetime.now(UTC), failed=False, queued=1, took=took) for took in (60, 60, 9_000)]
+    with engine.begin() as connection:
+        of_runs.count(connection, ended)
+    seen = log_in("viewer").text("/health")
+    levels = seen[seen.index("Service levels met, by week") : seen.index("Errors by step and cause")]
+    assert levels.count("<svg") == 1
+    assert '<td>as a whole</td><td class="number">2</td><td class="number">1</td>' in levels
 
 
 def test_an_airflow_that_does_not_answer_is_said_and_the_rest_is_shown(
