@@ -7,8 +7,7 @@ often. When both are dead, the monitor outside hears nothing more.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, text
@@ -18,7 +17,7 @@ from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble, workflow_of
 from include.monitoring.watching import signs
 from include.monitoring.watching.airflow import API_SERVER, PARTS, Account, ImportTrouble, Seen, ask
-from include.monitoring.watching.look import Looked
+from include.monitoring.watching.lasting import Looked, compare, raise_lasting
 
 SILENT_AFTER = timedelta(minutes=2)
 """A part of Airflow that was not healthy for so long is silent; Airflow's own heartbeats are seconds apart."""
@@ -78,7 +77,7 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = (), lo
         canary = signs.silent(connection, [signs.CANARY], CANARY_AFTER)
     lacking = sorted({*missing, *([ACCOUNT] if found.refused else [])})
     looked = compare(alerts, Kind.AIRFLOW_SILENT, [_silent(*one) for one in silent.items()], "it is back")
-    looked += _raise(alerts, [_no_canary(since) for since in canary.values()])
+    looked += Looked(raise_lasting(alerts, [_no_canary(since) for since in canary.values()]), 0)
     looked += compare(alerts, Kind.CONNECTION_MISSING, [_lacking(name) for name in lacking], "it is there")
     if found.asked:
         unreadable = [_unreadable(error) for error in found.import_errors]
@@ -96,42 +95,6 @@ def tasks_stand_still(connection: Connection) -> bool:
             {"kind": Kind.AIRFLOW_SILENT, "causes": [*LOOK_NEEDS, signs.LOOK]},
         ).scalar_one()
     )
-
-
-def compare(alerts: Alerts, kind: Kind, troubles: Sequence[Trouble], resolution: str) -> Looked:
-    """Make the open alerts of `kind` those that `troubles` describe: raise what is new, resolve what is over."""
-    lasting = [trouble.fingerprint for trouble in troubles]
-    with alerts.engine.connect() as connection:
-        before: dict[str, int] = dict(
-            connection.execute(
-                text("""
-                    select fingerprint, max(id) from alerts where state = 'resolved' and fingerprint = any(:lasting)
-                    group by fingerprint"""),
-                {"lasting": lasting},
-            )
-            .tuples()
-            .all()
-        )
-    # What was over and is there again is another occurrence, however soon.
-    again = [
-        replace(trouble, occurrence=f"{trouble.occurrence} after {before[trouble.fingerprint]}")
-        if trouble.fingerprint in before
-        else trouble
-        for trouble in troubles
-    ]
-    raised = _raise(alerts, again)
-    with alerts.engine.connect() as connection:
-        over = list(
-            connection.execute(
-                text("select id from alerts where state = 'open' and kind = :kind and fingerprint <> all(:lasting)"),
-                {"kind": kind, "lasting": lasting},
-            ).scalars()
-        )
-    return raised + Looked(0, alerts.recover(resolution=resolution, kinds=[kind], ids=over) if over else 0)
-
-
-def _raise(alerts: Alerts, troubles: Sequence[Trouble]) -> Looked:
-    return Looked(sum(alerts.raise_alert(trouble).new for trouble in troubles), 0)
 
 
 def _silent(part: str, since: datetime) -> Trouble:
