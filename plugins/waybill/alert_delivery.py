@@ -105,7 +105,7 @@ def _send_metrics(alerts: Alerts) -> None:
 def _count_runs(alerts: Alerts, airflow: Account) -> None:
     """Nor are runs that are not counted."""
     try:
-        runs.keep_up(alerts.engine, airflow)
+        runs.keep_up(alerts, airflow)
     except Exception as error:
         alerts.problem("runs", error)
 

@@ -56,3 +56,12 @@ def test_an_alert_that_nothing_takes_is(engine: Engine, alerts: Alerts, airflow:
     change(engine, "update alerts set message_at = now() - interval '20 minutes'")
     assert said(engine) == ["1 alerts could be told neither by chat nor by mail."]
     assert slack.messages == []
+
+
+def test_alerts_that_stumbled_over_themselves_within_the_hour_are(engine: Engine, alerts: Alerts) -> None:
+    alerts.problem("metrics", ValueError())
+    assert said(engine) == [], "figures are no alerts"
+    alerts.problem("on_task_failure", ValueError())
+    assert said(engine) == ["In the last hour the alerts themselves failed, times: 1."]
+    change(engine, "update alert_problems set at = now() - interval '61 minutes'")
+    assert said(engine) == []
