@@ -34,10 +34,13 @@ ACCOUNT = "waybill_airflow"
 NOBODYS = "waybill"
 """The workflow of trouble that belongs to none: the platform team answers for it."""
 WATCHED = (*PARTS, API_SERVER)
-LOOK_NEEDS = ("scheduler", API_SERVER, "metadatabase")
+SCHEDULER, DATABASE = "scheduler", "metadatabase"
+LOOK_NEEDS = (SCHEDULER, API_SERVER, DATABASE)
 """Parts without which no task can look."""
 WATCHDOG_NEEDS = ("triggerer",)
 """The same for the watchdog."""
+ANSWER_NEEDS = (API_SERVER, DATABASE)
+"""Parts without which Airflow cannot tell which files and DAGs it has."""
 
 
 def silent_after() -> timedelta:
@@ -57,34 +60,65 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = (), lo
     """Raise alerts for what is silent, unreadable or overdue, and resolve the rest.
 
     :param missing: connections that this environment cannot do without, and has not got.
-    :param looker: who looks, which is a sign of life: a task, or the watchdog.
+    :param looker: who looks: a task, or the watchdog. Whether it lives itself is for the other to tell.
     """
     with alerts.engine.begin() as connection:
-        parts = (*WATCHED, *signs.LOOKERS, signs.CANARY, signs.BEGAN)
-        signs.resume(connection, parts, after=2 * silent_after())
-        signs.expected(connection, parts)
-        signs.seen(connection, [looker])
+        expected = [*WATCHED, *signs.LOOKERS, signs.CANARY, signs.BEGAN, *([signs.ASKED] if account.login else [])]
+        signs.resume(connection, expected, after=2 * silent_after())
+        signs.expected(connection, expected)
+        signs.seen(connection, [signs.TRIED])
     found = ask(account, overdue_since=datetime.now(UTC) - OVERDUE_AFTER)
     with alerts.engine.begin() as connection:
-        signs.seen(connection, found.alive)
-        silent = signs.silent(connection, WATCHED, SILENT_AFTER)
-        # What cannot live without a part that is silent is not told beside it.
-        if not silent.keys() & set(WATCHDOG_NEEDS):
-            silent |= signs.silent(connection, [signs.WATCHDOG], silent_after())
-        if not silent.keys() & set(LOOK_NEEDS):
-            silent |= signs.silent(connection, [signs.LOOK], 2 * silent_after())
+        signs.seen(connection, {*found.alive, *([signs.ASKED] if found.asked else [])})
+        silent, judged = _judge(connection, found, looker, asks=account.login is not None)
+        if SCHEDULER in silent:
+            signs.seen(connection, [signs.BEGAN])  # what is late meanwhile is told by its silence
         settled = bool(signs.silent(connection, [signs.BEGAN], OVERDUE_AFTER))
         canary = signs.silent(connection, [signs.CANARY], CANARY_AFTER)
-    lacking = sorted({*missing, *([ACCOUNT] if found.refused else [])})
-    looked = compare(alerts, Kind.AIRFLOW_SILENT, [_silent(*one) for one in silent.items()], "it is back")
+    unsure = {*WATCHED, *signs.LOOKERS, signs.ASKED} - judged
+    looked = compare(
+        alerts, Kind.AIRFLOW_SILENT, [_silent(*one) for one in silent.items()], "it is back", unsure=unsure
+    )
     looked += Looked(raise_lasting(alerts, [_no_canary(since) for since in canary.values()]), 0)
-    looked += compare(alerts, Kind.CONNECTION_MISSING, [_lacking(name) for name in lacking], "it is there")
+    lacking = sorted({*missing, *([ACCOUNT] if found.refused else [])})
+    looked += compare(
+        alerts,
+        Kind.CONNECTION_MISSING,
+        [_lacking(name) for name in lacking],
+        "it is there",
+        unsure=[ACCOUNT] if account.login and not found.asked else [],
+    )
     if found.asked:
         unreadable = [_unreadable(error) for error in found.import_errors]
         looked += compare(alerts, Kind.DAG_IMPORT_ERROR, unreadable, "the file can be read again")
         if settled:
             looked += compare(alerts, Kind.SCHEDULE_MISSED, _missed(found), "it is on time again")
     return looked
+
+
+def _judge(connection: Connection, found: Seen, looker: str, *, asks: bool) -> tuple[dict[str, datetime], set[str]]:
+    """Return which parts are silent, and the last sign of each; and of which parts that can be said now at all.
+
+    Of what lives behind a part that does not answer nothing is known, and what cannot live without a part that is
+    silent is not told beside it.
+
+    :param asks: whether Airflow is asked for its files and DAGs.
+    """
+    judged = {API_SERVER}
+    if API_SERVER in found.alive:
+        judged |= set(WATCHED) if DATABASE in found.alive else {DATABASE}
+    silent = signs.silent(connection, judged, SILENT_AFTER)
+    behind = {signs.WATCHDOG: (WATCHDOG_NEEDS, silent_after()), signs.LOOK: (LOOK_NEEDS, 2 * silent_after())}
+    if asks and not found.refused:
+        behind[signs.ASKED] = (ANSWER_NEEDS, OVERDUE_AFTER)
+    for part, (needs, longest) in behind.items():
+        if silent.keys() & set(needs):
+            continue
+        gone = signs.silent(connection, [part], longest)
+        if part != looker or not gone:
+            judged.add(part)
+            silent |= gone
+    return silent, judged
 
 
 def tasks_stand_still(connection: Connection) -> bool:
