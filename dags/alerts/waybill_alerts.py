@@ -57,7 +57,7 @@ with workflow_dag(
 
     @task
     def tell_outside() -> dict[str, str]:
-        """Tell the monitor outside that all this works; it alarms when it hears nothing."""
+        """Give the sign that all this works, to the watchdog and to the monitor outside, which alarm without it."""
         from waybill import alert_delivery  # noqa: PLC0415
 
         told = alert_delivery.tell_outside()

@@ -294,6 +294,7 @@ def _record(engine: Engine, effects: Sequence[PendingEffect], outcomes: Sequence
                     state = case when v.state = 'failed' and created_at < now() - :give_up then 'dead' else v.state end,
                     answer = v.answer, error = v.error, lease_until = null,
                     sent_at = case when v.state = 'sent' then now() end,
+                    failed_at = case when v.state = 'sent' then failed_at else now() end,
                     available_at = now() + make_interval(secs => v.wait)
                 from jsonb_to_recordset(:rows) as v(id bigint, state text, answer jsonb, error text, wait float8)
                 where effects.id = v.id and effects.state = 'sending'

@@ -21,6 +21,7 @@ from include.monitoring.service_levels.telling import watch_service_levels
 from include.monitoring.watching import canary, outside, runs, signs
 from include.monitoring.watching.airflow import Account
 from include.monitoring.watching.backlogs import watch_backlogs
+from include.monitoring.watching.lasting import Looked
 from include.monitoring.watching.look import look
 from include.monitoring.watching.watch import watch
 from waybill import metrics
@@ -33,25 +34,32 @@ def look_and_publish(
 ) -> dict[str, int]:
     """Raise, resolve, and write what is new to the ledger; returns counts.
 
+    One that fails does not stop the others.
+
     :param looker: who looks, as in `signs`.
+    :raises Exception: the first error of them, when all have looked and what they found is written.
     """
     alerts = alerts or Alerts(engine())
-    airflow = airflow or account()
-    try:
-        looked = look(alerts) + watch_backlogs(alerts) + watch(alerts, airflow, missing=lacking(), looker=looker)
-        levels = watch_service_levels(alerts)
-    finally:  # what was found before is told, even if one of them fails
-        again = alerts.speak_again()
-        written = alerts.publish()
+    looked, errors = Looked(0, 0), []
+
+    def watch_airflow(alerts: Alerts) -> Looked:
+        return watch(alerts, airflow or account(), missing=lacking(), looker=looker)
+
+    for watcher in (look, watch_backlogs, watch_airflow, watch_service_levels):
+        try:
+            looked += watcher(alerts)
+        except Exception as error:
+            errors.append(error)
+    again = alerts.speak_again()
+    written = alerts.publish()
     if looker == signs.WATCHDOG:  # two who send make two series of each figure
         _send_metrics(alerts)
-    _count_runs(alerts, airflow)
-    return {
-        "raised": looked.raised + levels.raised,
-        "recovered": looked.recovered + levels.recovered,
-        "again": again,
-        "written": written,
-    }
+    _read_runs(alerts, airflow)
+    for error in errors[1:]:
+        alerts.problem(looker, error)
+    if errors:
+        raise errors[0]
+    return {"raised": looked.raised, "recovered": looked.recovered, "again": again, "written": written}
 
 
 def tell_by_chat(target: Engine | None = None, chat: Provider | None = None) -> dict[str, int]:
@@ -67,8 +75,14 @@ def tell_by_mail(target: Engine | None = None, mail: Provider | None = None) -> 
 
 
 def tell_outside(target: Engine | None = None) -> dict[str, str]:
-    """Tell the monitor outside that the alerts are well, where there is one; returns what came of it."""
-    return {"outside": outside.tell(target or engine())}
+    """Give the sign that a task has looked and delivered, and tell the monitor outside that the alerts are well.
+
+    For the end of a run of which all worked. Returns what came of telling it, where there is such a monitor.
+    """
+    target = target or engine()
+    with target.begin() as connection:
+        signs.seen(connection, [signs.LOOK])
+    return {"outside": outside.tell(target)}
 
 
 def canary_arrived(run_id: str) -> bool:
@@ -104,10 +118,10 @@ def _send_metrics(alerts: Alerts) -> None:
             alerts.problem("metrics", error)
 
 
-def _count_runs(alerts: Alerts, airflow: Account) -> None:
-    """Nor are runs that are not counted."""
+def _read_runs(alerts: Alerts, airflow: Account | None) -> None:
+    """Nor are runs that cannot be read."""
     try:
-        runs.keep_up(alerts.engine, airflow, also=of_runs.count)
+        runs.keep_up(alerts, airflow or account(), also=of_runs.count)
     except Exception as error:
         alerts.problem("runs", error)
 

@@ -20,6 +20,7 @@ from include.data.database import engine
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble, describe, explain, workflow_of
 from include.monitoring.watching import canary
+from include.monitoring.watching.runs import UNTOLD
 from waybill.deadlines import RunMade
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,15 @@ def on_task_failure(context: Mapping[str, Any]) -> None:
 
 
 def on_run_failure(context: Mapping[str, Any]) -> None:
-    """Raise an alert for a run that failed, unless one of its tasks has told it; for `on_failure_callback` of DAGs."""
+    """Raise an alert for a run that failed, unless it is told already; for `on_failure_callback` of DAGs.
+
+    One of its tasks may have told it, or the look, when this callback comes late.
+    """
 
     def tell(alerts: Alerts) -> None:
         trouble = run_failed(context)
+        if alerts.reported(Kind.RUN_FAILED, trouble, cause=UNTOLD):
+            return
         if trouble.cause == "task_failure" and alerts.reported(Kind.TASK_FAILED, trouble):
             return
         alerts.raise_alert(trouble)

@@ -77,18 +77,26 @@ class WatchdogTrigger(BaseEventTrigger):
 
 
 def look_and_tell() -> bool:
-    """Look for trouble and deliver what there is to tell; return whether tasks stand still."""
+    """Look for trouble and deliver what there is to tell; return whether tasks stand still.
+
+    Only when all of it worked, this is a sign of life: one that cannot tell what it finds is as good as dead. A chat
+    that takes nothing is no failure of it.
+    """
     from waybill import alert_delivery, metrics  # noqa: PLC0415 - heavy, and for the triggerer only
 
     metrics.begin()
     target = engine()
+    worked = True
     look = partial(alert_delivery.look_and_publish, looker=signs.WATCHDOG)
     for part in (look, alert_delivery.tell_by_chat, alert_delivery.tell_by_mail):
         try:
             part()
         except Exception as error:  # one that is broken must not stop the others
-            Alerts(target).problem("watchdog", error)
-    with target.connect() as connection:
+            worked = False
+            Alerts(target).problem(signs.WATCHDOG, error)
+    with target.begin() as connection:
+        if worked:
+            signs.seen(connection, [signs.WATCHDOG])
         return tasks_stand_still(connection)
 
 

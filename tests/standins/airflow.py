@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Airflow:
     :param dags: DAG id -> when its next run is due; all of the contracts' DAGs at first, none of them scheduled.
     :param busy: DAGs of which a run is queued or running.
     :param ended: runs that are over, as its API gives them.
+    :param refuses: the status that it answers to questions for DAGs; None: it answers them.
+    :param hangs: seconds that it thinks about them.
     """
 
     url: str = ""
@@ -40,6 +43,8 @@ class Airflow:
     busy: set[str] = field(default_factory=set)
     ended: list[dict[str, Any]] = field(default_factory=list)
     password: str = PASSWORD
+    refuses: int | None = None
+    hangs: float = 0
 
     @property
     def account(self) -> Account:
@@ -72,6 +77,9 @@ def airflow_standin() -> Iterator[Airflow]:
         return answer(request, "import_errors", rows)
 
     async def dags(request: Request) -> JSONResponse:
+        await asyncio.sleep(airflow.hangs)
+        if airflow.refuses:
+            return JSONResponse({"detail": "no"}, airflow.refuses)
         rows = [
             {
                 "dag_id": dag_id,

@@ -261,6 +261,7 @@ def _run_failed(alert: Alert, numbers: Numbers, names: Names) -> Wording:
         "task_failure": "one of its tasks failed",
         "timed_out": "it took longer than it may",
         "all_tasks_deadlocked": "its tasks wait for each other",
+        "untold": "Airflow did not say why, so its callback was lost, or somebody marked it as failed",
     }.get(alert.cause, alert.cause or "Airflow gave no reason")
     return Wording(
         f"{names.workflow}: a run failed",

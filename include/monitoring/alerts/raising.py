@@ -266,15 +266,16 @@ class Alerts:
             alert = _alert(row)
             self._write(connection, [self._post(alert, touched(connection, alert))])
 
-    def reported(self, kind: Kind, trouble: Trouble) -> bool:
-        """Tell whether an alert of `kind` counts something of the same run already."""
+    def reported(self, kind: Kind, trouble: Trouble, *, cause: str | None = None) -> bool:
+        """Tell whether an alert of `kind`, or one with that cause, counts something of the same run already."""
         with self.engine.connect() as connection:
             return bool(
                 connection.execute(
                     text("""
                         select exists (select from alert_occurrences join alerts on alerts.id = alert_id
-                                       where alert_occurrences.run_id = :run and kind = :kind)"""),
-                    {"run": trouble.run, "kind": kind},
+                                       where alert_occurrences.run_id = :run and kind = :kind
+                                         and (cast(:cause as text) is null or cause = :cause))"""),
+                    {"run": trouble.run, "kind": kind, "cause": cause},
                 ).scalar_one()
             )
 

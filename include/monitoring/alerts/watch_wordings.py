@@ -47,7 +47,12 @@ _PARTS = {
     "watchdog": (
         "the watchdog in the triggerer",
         "No case: a task looks in its place, less often. If the scheduler dies now, only the monitor outside tells.",
-        "See that the DAG waybill_canary is not paused and the triggerer runs; the triggerer's log says more.",
+        "See that the DAG waybill_canary is not paused and the triggerer runs; the page Alerts says where it failed.",
+    ),
+    "files and schedules": (
+        "Airflow's list of files and DAGs",
+        "No case. Files that cannot be read and schedules that are missed are not noticed.",
+        "See whether the API server is slow, and what its log says about /api/v2/importErrors and /api/v2/dags.",
     ),
 }
 

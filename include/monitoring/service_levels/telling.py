@@ -15,7 +15,8 @@ from include.contracts.registry import contracts
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble, next_in_line
 from include.monitoring.service_levels.facts import keep_up
-from include.monitoring.watching.look import Looked, raise_about
+from include.monitoring.watching.lasting import Looked
+from include.monitoring.watching.look import raise_about
 
 SHORTEST_WARNING = timedelta(minutes=5)
 """A warning that leaves less time than this helps nobody, so it is kept as a fact, and not told."""

@@ -14,6 +14,7 @@ from include.monitoring.watching import signs
 PAGE = 50
 MOST_OPEN = 200
 """Open alerts that one page lists; there is one for each trouble, so that more are a trouble of their own."""
+MOST_PROBLEMS = 10
 
 _COLUMNS = """
     a.id, a.kind, a.workflow, a.step, a.cause, a.owner, a.channel, a.state, a.count, a.first_at, a.last_at,
@@ -64,6 +65,16 @@ class Action:
     until: datetime | None
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A failure of the alerts themselves: what failed, how and where, and the run that it was to tell of, if any."""
+
+    at: datetime
+    part: str
+    error: str
+    run_id: str | None
+
+
 def open_alerts(connection: Connection) -> list[Listed]:
     """Return what is open, the newest first: at most `MOST_OPEN`."""
     rows = connection.execute(
@@ -101,6 +112,15 @@ def actions(connection: Connection, alert_id: int) -> list[Action]:
         {"id": alert_id},
     )
     return [Action(*row) for row in rows]
+
+
+def problems(connection: Connection) -> list[Problem]:
+    """Return what the alerts themselves stumbled over, the latest first: at most `MOST_PROBLEMS`."""
+    rows = connection.execute(
+        text("select at, part, error, detail->>'run_id' from alert_problems order by id desc limit :most"),
+        {"most": MOST_PROBLEMS},
+    )
+    return [Problem(*row) for row in rows]
 
 
 def life(connection: Connection) -> Sequence[tuple[str, datetime | None]]:

@@ -6,6 +6,7 @@ It asks and changes nothing. Without an account it asks for the health page only
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +17,16 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+log = logging.getLogger(__name__)
+
 PARTS = ("scheduler", "triggerer", "dag_processor", "metadatabase")
 API_SERVER = "api_server"
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 PAGE = 100
 """Rows that one answer holds; Airflow's default maximum."""
 LONGEST_ERROR = 200
+UNEXPECTED = (httpx.HTTPError, LookupError, TypeError, ValueError)
+"""No answer, an error for an answer, or one that is not what was asked for."""
 
 _trusted = functools.cache(httpx.create_ssl_context)
 """Reading the certificates takes 50 ms of a process that looks every few seconds."""
@@ -66,7 +71,7 @@ class Seen:
     """What Airflow said.
 
     :param alive: its parts that live; empty when it did not answer.
-    :param asked: whether it also told of files and DAGs; without an account, or an answer, it did not.
+    :param asked: whether it also told of files and DAGs; without an account, or a good answer, it did not.
     :param refused: whether it does not take the account.
     :param dags: ids of the DAGs that it knows.
     """
@@ -82,38 +87,49 @@ class Seen:
 def ask(account: Account, *, overdue_since: datetime) -> Seen:
     """Return what Airflow says of itself; a part that does not answer is one that does not live.
 
+    What it says of its parts holds, whatever becomes of the questions after it.
+
     :param overdue_since: a run that was due before this moment is missed.
-    :raises httpx.HTTPStatusError: when it answers with an error that nobody expects.
     """
     with httpx.Client(base_url=account.url, timeout=TIMEOUT, transport=_transport()) as api:
         try:
             alive = _alive(api)
-            if account.login is None:
-                return Seen(alive)
-            if not _logged_in(api, account):
-                return Seen(alive, refused=True)
-            errors = [
-                ImportTrouble(int(row["import_error_id"]), str(row["filename"]), _last_line(row["stack_trace"]))
-                for row in _rows(api, "/api/v2/importErrors", "import_errors")
-            ]
-            dags = list(_rows(api, "/api/v2/dags", "dags", exclude_stale="true"))
-            overdue = [
-                Overdue(str(dag["dag_id"]), due)
-                for dag in dags
-                if not dag["is_paused"]
-                and (due := _moment(dag["next_dagrun_run_after"])) is not None
-                and due < overdue_since
-                and not _under_way(api, str(dag["dag_id"]))
-            ]
-        except httpx.TransportError:
+        except UNEXPECTED as error:
+            log.warning("Airflow does not say how it is: %s", type(error).__name__)
             return Seen()
-        return Seen(
-            alive,
-            asked=True,
-            import_errors=errors,
-            dags=frozenset(str(dag["dag_id"]) for dag in dags),
-            overdue=overdue,
-        )
+        if account.login is None:
+            return Seen(alive)
+        try:
+            return _asked(api, account, alive, overdue_since)
+        except UNEXPECTED as error:
+            log.warning("Airflow does not say which files and DAGs it has: %s", type(error).__name__)
+            status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+            return Seen(alive, refused=status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN))
+
+
+def _asked(api: httpx.Client, account: Account, alive: frozenset[str], overdue_since: datetime) -> Seen:
+    if not _logged_in(api, account):
+        return Seen(alive, refused=True)
+    errors = [
+        ImportTrouble(int(row["import_error_id"]), str(row["filename"]), _last_line(row["stack_trace"]))
+        for row in _rows(api, "/api/v2/importErrors", "import_errors")
+    ]
+    dags = list(_rows(api, "/api/v2/dags", "dags", exclude_stale="true"))
+    overdue = [
+        Overdue(str(dag["dag_id"]), due)
+        for dag in dags
+        if not dag["is_paused"]
+        and (due := _moment(dag["next_dagrun_run_after"])) is not None
+        and due < overdue_since
+        and not _under_way(api, str(dag["dag_id"]))
+    ]
+    return Seen(
+        alive,
+        asked=True,
+        import_errors=errors,
+        dags=frozenset(str(dag["dag_id"]) for dag in dags),
+        overdue=overdue,
+    )
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, text
 from include.contracts.registry import contracts
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import STEP, Alerts, Trouble
-from include.monitoring.watching.look import Looked
-from include.monitoring.watching.watch import NOBODYS, compare
+from include.monitoring.watching.lasting import Looked, compare
+from include.monitoring.watching.watch import NOBODYS
 
 STUCK_AFTER = timedelta(minutes=15)
 """Work that is due for so long, while none of its kind is taken, is stuck."""

@@ -6,7 +6,6 @@ while nobody looked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection, text
@@ -16,23 +15,12 @@ from include.integrations.steps import SYSTEM_AWAY
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import STEP, Alerts, Trouble
 from include.monitoring.alerts.wording import effects_in_words
+from include.monitoring.watching.lasting import Looked, raise_lasting
 
 DOWN_AFTER_ATTEMPTS = 3
 DOWN_AFTER = timedelta(minutes=2)
-"""A system is down when effects failed so often, for so long, and nothing reached it meanwhile."""
+"""A system is down when effects failed so often, for so long, and nothing reached it meanwhile, or since the last."""
 RUN_KINDS = (Kind.TASK_FAILED, Kind.RUN_FAILED, Kind.DEADLINE_MISSED)
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What one look came to."""
-
-    raised: int
-    recovered: int
-
-    def __add__(self, other: Looked) -> Looked:
-        """Both together."""
-        return Looked(self.raised + other.raised, self.recovered + other.recovered)
 
 
 def look(alerts: Alerts) -> Looked:
@@ -44,7 +32,7 @@ def look(alerts: Alerts) -> Looked:
             *_given_up(connection, alerts),
         ]
         down = _down(connection)
-    raised = troubles.count(True) + sum(alerts.raise_alert(trouble).new for trouble in down)
+    raised = troubles.count(True) + raise_lasting(alerts, down)
     return Looked(raised, _healed(alerts))
 
 
@@ -133,8 +121,8 @@ def _down(connection: Connection) -> list[Trouble]:
             where e.state in ('failed', 'unknown') and e.attempts >= :attempts and e.step <> :alerts
             group by e.system
             having min(e.created_at) < now() - :after
-               and not exists (select from effects s where s.system = e.system and s.state = 'sent'
-                                                       and s.sent_at > now() - :after)"""),
+               and not exists (select from effects s where s.system = e.system and s.state = 'sent' and s.sent_at >
+                                   least(now() - :after, max(coalesce(e.failed_at, e.created_at))))"""),
         {"attempts": DOWN_AFTER_ATTEMPTS, "after": DOWN_AFTER, "alerts": STEP},
     )
     unreadable = connection.execute(
@@ -143,7 +131,7 @@ def _down(connection: Connection) -> list[Trouble]:
             from (select id, at, workflow, detail->>'system' as system from events
                   where kind = :away and at > now() - :window) e
             group by e.system
-            having min(e.at) < now() - :after
+            having min(e.at) < now() - :after and max(e.at) > now() - :after
                and not exists (select from effects s where s.system = e.system and s.state = 'sent'
                                                        and s.sent_at > now() - :after)"""),
         {"away": SYSTEM_AWAY, "after": DOWN_AFTER, "window": 5 * DOWN_AFTER},

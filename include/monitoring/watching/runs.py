@@ -1,7 +1,8 @@
 """Keeps how Airflow's runs went, by hour and DAG: Airflow's own list is too long to be read whenever somebody looks.
 
 It asks Airflow every few minutes for the runs that have ended since, and counts each once. Their times are counted by
-size, four to each doubling, so that a median can be told to within 9 % however many runs there were.
+size, four to each doubling, so that a median can be told to within 9 % however many runs there were. Those that failed
+and of which nobody heard, for Airflow does not repeat a callback that was lost, are told.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any
 
 import httpx
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble, workflow_of
 from include.monitoring.watching import signs
 from include.monitoring.watching.airflow import PAGE, Account, signed_in
 
@@ -30,6 +33,9 @@ SETTLED_AFTER = timedelta(seconds=30)
 KEPT = timedelta(days=90)
 SHORTEST = 0.001
 """Seconds; what is shorter counts as this."""
+UNTOLD = "untold"
+"""The cause of an alert about a run whose callbacks did not tell that it failed."""
+TELL_A_FAILURE = (Kind.TASK_FAILED, Kind.RUN_FAILED, Kind.CANARY)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Ended:
     """A run that is over; times in seconds, None where it never was queued or started."""
 
     dag_id: str
+    run_id: str
     ended_at: datetime
     failed: bool
     queued: float | None
@@ -44,9 +51,9 @@ class Ended:
 
 
 def keep_up(
-    engine: Engine, account: Account, *, also: Callable[[Connection, Sequence[Ended]], None] | None = None
+    alerts: Alerts, account: Account, *, also: Callable[[Connection, Sequence[Ended]], None] | None = None
 ) -> int:
-    """Count the runs that have ended since the last look; return how many.
+    """Count the runs that have ended since the last look, and tell those whose failure nobody told; return how many.
 
     Where it is too early to look again, or Airflow cannot be reached, which is told as its silence, none; a later look
     makes up for it.
@@ -54,7 +61,7 @@ def keep_up(
     :param also: counts the same runs for another purpose, in the same transaction and so each once too.
     :raises httpx.HTTPError: when Airflow answers otherwise than expected.
     """
-    with engine.connect() as connection:
+    with alerts.engine.connect() as connection:
         last = _last(connection)
     now = datetime.now(UTC)
     if last and last[0] > now - EVERY:
@@ -67,11 +74,13 @@ def keep_up(
             ended, until = _ended(api, since, now - SETTLED_AFTER)
     except httpx.TransportError:
         return 0
-    with engine.begin() as connection:
+    with alerts.engine.begin() as connection:
         connection.execute(text("select pg_advisory_xact_lock(hashtext('waybill.runs'))"))
         if _last(connection) != last:
             return 0  # somebody else has counted them meanwhile
         _count(connection, ended)
+        for run in _untold(connection, [run for run in ended if run.failed]):
+            alerts.raise_in(connection, _failed(run))
         if also is not None:
             also(connection, ended)
         signs.seen(connection, [READ], {"until": until.isoformat()})
@@ -110,10 +119,36 @@ def _run(row: dict[str, Any]) -> Ended:
         raise httpx.DecodingError("Airflow named a run that has not ended")
     return Ended(
         row["dag_id"],
+        row["dag_run_id"],
         ended,
         row["state"] == "failed",
         max((started - queued).total_seconds(), 0) if queued and started else None,
         (ended - started).total_seconds() if started else None,
+    )
+
+
+def _untold(connection: Connection, failed: Sequence[Ended]) -> list[Ended]:
+    """Those of the runs about whose failure no alert was raised, by a callback of theirs or of one of their tasks."""
+    told = set(
+        connection.execute(
+            text("""
+                select o.run_id from alert_occurrences o join alerts a on a.id = o.alert_id
+                where o.run_id = any(:runs) and a.kind = any(:kinds)"""),
+            {"runs": [f"{run.dag_id}/{run.run_id}" for run in failed], "kinds": list(TELL_A_FAILURE)},
+        ).scalars()
+    )
+    return [run for run in failed if f"{run.dag_id}/{run.run_id}" not in told]
+
+
+def _failed(run: Ended) -> Trouble:
+    return Trouble(
+        Kind.RUN_FAILED,
+        workflow_of(run.dag_id),
+        occurrence=f"{run.dag_id}/{run.run_id}",
+        cause=UNTOLD,
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        facts={"dag_id": run.dag_id, "run_id": run.run_id},
     )
 
 

@@ -10,10 +10,14 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 LOOK = "look"
-"""The look for trouble of a task."""
+"""The look for trouble of a task, when all of it worked: what was found could also be delivered."""
 WATCHDOG = "watchdog"
-"""The one that looks from the triggerer, every minute."""
+"""The same of the one that looks from the triggerer, every minute."""
 LOOKERS = (LOOK, WATCHDOG)
+TRIED = "last try"
+"""No sign of life, but when anybody last began to look, whatever became of it."""
+ASKED = "files and schedules"
+"""When Airflow last told which files and DAGs it has."""
 CANARY = "canary"
 """The last known failure that arrived."""
 BEGAN = "watch began"
@@ -66,10 +70,10 @@ def silent(
 
 
 def resume(connection: Connection, parts: Collection[str], *, after: timedelta) -> None:
-    """Give every part its time anew when nobody has looked for so long: everything stood still, on purpose or not."""
+    """Give every part its time anew when nobody tried to look for so long: all stood still, on purpose or not."""
     connection.execute(
         text("""
             update life_signs set at = now() where part = any(:parts)
                and (select max(l.at) from life_signs l where l.part = any(:lookers)) < now() - :after"""),
-        {"parts": sorted(parts), "lookers": list(LOOKERS), "after": after},
+        {"parts": sorted(parts), "lookers": [*LOOKERS, TRIED], "after": after},
     )

@@ -7,8 +7,7 @@ often. When both are dead, the monitor outside hears nothing more.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, text
@@ -18,7 +17,7 @@ from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble, workflow_of
 from include.monitoring.watching import signs
 from include.monitoring.watching.airflow import API_SERVER, PARTS, Account, ImportTrouble, Seen, ask
-from include.monitoring.watching.look import Looked
+from include.monitoring.watching.lasting import Looked, compare, raise_lasting
 
 SILENT_AFTER = timedelta(minutes=2)
 """A part of Airflow that was not healthy for so long is silent; Airflow's own heartbeats are seconds apart."""
@@ -35,10 +34,13 @@ ACCOUNT = "waybill_airflow"
 NOBODYS = "waybill"
 """The workflow of trouble that belongs to none: the platform team answers for it."""
 WATCHED = (*PARTS, API_SERVER)
-LOOK_NEEDS = ("scheduler", API_SERVER, "metadatabase")
+SCHEDULER, DATABASE = "scheduler", "metadatabase"
+LOOK_NEEDS = (SCHEDULER, API_SERVER, DATABASE)
 """Parts without which no task can look."""
 WATCHDOG_NEEDS = ("triggerer",)
 """The same for the watchdog."""
+ANSWER_NEEDS = (API_SERVER, DATABASE)
+"""Parts without which Airflow cannot tell which files and DAGs it has."""
 
 
 def silent_after() -> timedelta:
@@ -69,34 +71,65 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = (), lo
     """Raise alerts for what is silent, unreadable or overdue, and resolve the rest.
 
     :param missing: connections that this environment cannot do without, and has not got.
-    :param looker: who looks, which is a sign of life: a task, or the watchdog.
+    :param looker: who looks: a task, or the watchdog. Whether it lives itself is for the other to tell.
     """
     with alerts.engine.begin() as connection:
-        parts = (*WATCHED, *signs.LOOKERS, signs.CANARY, signs.BEGAN)
-        signs.resume(connection, parts, after=2 * silent_after())
-        signs.expected(connection, parts)
-        signs.seen(connection, [looker])
+        expected = [*WATCHED, *signs.LOOKERS, signs.CANARY, signs.BEGAN, *([signs.ASKED] if account.login else [])]
+        signs.resume(connection, expected, after=2 * silent_after())
+        signs.expected(connection, expected)
+        signs.seen(connection, [signs.TRIED])
     found = ask(account, overdue_since=datetime.now(UTC) - OVERDUE_AFTER)
     with alerts.engine.begin() as connection:
-        signs.seen(connection, found.alive)
-        silent = signs.silent(connection, WATCHED, SILENT_AFTER)
-        # What cannot live without a part that is silent is not told beside it.
-        if not silent.keys() & set(WATCHDOG_NEEDS):
-            silent |= signs.silent(connection, [signs.WATCHDOG], silent_after())
-        if not silent.keys() & set(LOOK_NEEDS):
-            silent |= signs.silent(connection, [signs.LOOK], 2 * silent_after())
+        signs.seen(connection, {*found.alive, *([signs.ASKED] if found.asked else [])})
+        silent, judged = _judge(connection, found, looker, asks=account.login is not None)
+        if SCHEDULER in silent:
+            signs.seen(connection, [signs.BEGAN])  # what is late meanwhile is told by its silence
         settled = bool(signs.silent(connection, [signs.BEGAN], OVERDUE_AFTER))
         canary = signs.silent(connection, [signs.CANARY], CANARY_AFTER)
+    unsure = {*WATCHED, *signs.LOOKERS, signs.ASKED} - judged
+    looked = compare(
+        alerts, Kind.AIRFLOW_SILENT, [_silent(*one) for one in silent.items()], "it is back", unsure=unsure
+    )
+    looked += Looked(raise_lasting(alerts, [_no_canary(since) for since in canary.values()]), 0)
     lacking = sorted({*missing, *([ACCOUNT] if found.refused else [])})
-    looked = compare(alerts, Kind.AIRFLOW_SILENT, [_silent(*one) for one in silent.items()], "it is back")
-    looked += _raise(alerts, [_no_canary(since) for since in canary.values()])
-    looked += compare(alerts, Kind.CONNECTION_MISSING, [_lacking(name) for name in lacking], "it is there")
+    looked += compare(
+        alerts,
+        Kind.CONNECTION_MISSING,
+        [_lacking(name) for name in lacking],
+        "it is there",
+        unsure=[ACCOUNT] if account.login and not found.asked else [],
+    )
     if found.asked:
         unreadable = [_unreadable(error) for error in found.import_errors]
         looked += compare(alerts, Kind.DAG_IMPORT_ERROR, unreadable, "the file can be read again")
         if settled:
             looked += compare(alerts, Kind.SCHEDULE_MISSED, _missed(found), "it is on time again")
     return looked
+
+
+def _judge(connection: Connection, found: Seen, looker: str, *, asks: bool) -> tuple[dict[str, datetime], set[str]]:
+    """Return which parts are silent, and the last sign of each; and of which parts that can be said now at all.
+
+    Of what lives behind a part that does not answer nothing is known, and what cannot live without a part that is
+    silent is not told beside it.
+
+    :param asks: whether Airflow is asked for its files and DAGs.
+    """
+    judged = {API_SERVER}
+    if API_SERVER in found.alive:
+        judged |= set(WATCHED) if DATABASE in found.alive else {DATABASE}
+    silent = signs.silent(connection, judged, SILENT_AFTER)
+    behind = {signs.WATCHDOG: (WATCHDOG_NEEDS, silent_after()), signs.LOOK: (LOOK_NEEDS, 2 * silent_after())}
+    if asks and not found.refused:
+        behind[signs.ASKED] = (ANSWER_NEEDS, OVERDUE_AFTER)
+    for part, (needs, longest) in behind.items():
+        if silent.keys() & set(needs):
+            continue
+        gone = signs.silent(connection, [part], longest)
+        if part != looker or not gone:
+            judged.add(part)
+            silent |= gone
+    return silent, judged
 
 
 def tasks_stand_still(connection: Connection) -> bool:
@@ -107,42 +140,6 @@ def tasks_stand_still(connection: Connection) -> bool:
             {"kind": Kind.AIRFLOW_SILENT, "causes": [*LOOK_NEEDS, signs.LOOK]},
         ).scalar_one()
     )
-
-
-def compare(alerts: Alerts, kind: Kind, troubles: Sequence[Trouble], resolution: str) -> Looked:
-    """Make the open alerts of `kind` those that `troubles` describe: raise what is new, resolve what is over."""
-    lasting = [trouble.fingerprint for trouble in troubles]
-    with alerts.engine.connect() as connection:
-        before: dict[str, int] = dict(
-            connection.execute(
-                text("""
-                    select fingerprint, max(id) from alerts where state = 'resolved' and fingerprint = any(:lasting)
-                    group by fingerprint"""),
-                {"lasting": lasting},
-            )
-            .tuples()
-            .all()
-        )
-    # What was over and is there again is another occurrence, however soon.
-    again = [
-        replace(trouble, occurrence=f"{trouble.occurrence} after {before[trouble.fingerprint]}")
-        if trouble.fingerprint in before
-        else trouble
-        for trouble in troubles
-    ]
-    raised = _raise(alerts, again)
-    with alerts.engine.connect() as connection:
-        over = list(
-            connection.execute(
-                text("select id from alerts where state = 'open' and kind = :kind and fingerprint <> all(:lasting)"),
-                {"kind": kind, "lasting": lasting},
-            ).scalars()
-        )
-    return raised + Looked(0, alerts.recover(resolution=resolution, kinds=[kind], ids=over) if over else 0)
-
-
-def _raise(alerts: Alerts, troubles: Sequence[Trouble]) -> Looked:
-    return Looked(sum(alerts.raise_alert(trouble).new for trouble in troubles), 0)
 
 
 def _silent(part: str, since: datetime) -> Trouble:

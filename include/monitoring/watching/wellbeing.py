@@ -20,6 +20,10 @@ ILLNESSES = (Kind.AIRFLOW_SILENT, Kind.CONNECTION_MISSING, Kind.CANARY_MISSING)
 """Open alerts of these kinds say that alerts may not arrive."""
 UNTOLD_AFTER = timedelta(minutes=15)
 """An alert that neither chat nor mail took for so long is untold; so is a mail, for an escalation goes by no other."""
+STUMBLED_WITHIN = timedelta(hours=1)
+"""The alerts themselves failed lately, so that something may not have been told."""
+NO_ALERT = "metrics"
+"""The part of `alert_problems` that tells nothing to anybody when it works."""
 
 
 def unwell(connection: Connection, *, since: datetime | None = None) -> list[str]:
@@ -62,4 +66,10 @@ def unwell(connection: Connection, *, since: datetime | None = None) -> list[str
     ).scalar_one()
     if unsent:
         found.append(f"{unsent} mails about alerts were not sent: see the page of effects, system mail.")
+    stumbled = connection.execute(
+        text("select count(*) from alert_problems where at > now() - :within and part <> :no_alert"),
+        {"within": STUMBLED_WITHIN, "no_alert": NO_ALERT},
+    ).scalar_one()
+    if stumbled:
+        found.append(f"In the last hour the alerts themselves failed, times: {stumbled}.")
     return found

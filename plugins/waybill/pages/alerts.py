@@ -59,8 +59,8 @@ def show(visitor: Looking, before: int | None = None, said: str | None = None) -
             groups=[(title, [each for each in found if each.quiet == how]) for how, title in QUIET.items()],
             windows=quiet.windows(connection), subjects=_subjects(), over=over, first=before is None,
             older=over[-1].id if len(over) == alert_list.PAGE else None, life=alert_list.life(connection),
-            outside=bool(outside.address()), alone=outside.MISSING if outside.is_missing() else None,
-            longest=LONGEST_REASON, now=datetime.now(UTC),
+            problems=alert_list.problems(connection), outside=bool(outside.address()),
+            alone=outside.MISSING if outside.is_missing() else None, longest=LONGEST_REASON, now=datetime.now(UTC),
         )  # fmt: skip
 
 

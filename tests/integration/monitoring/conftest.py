@@ -15,7 +15,7 @@ from include.monitoring.alerts.raising import Alerts
 from tests.standins.airflow import Airflow, airflow_standin
 from tests.standins.slack import TOKEN, Slack, slack_standin
 from tests.support.work import change
-from waybill.alert_delivery import look_and_publish, tell_by_chat, tell_by_mail
+from waybill.alert_delivery import look_and_publish, tell_by_chat, tell_by_mail, tell_outside
 
 ADDRESS = "https://waybill.example.com"
 
@@ -62,5 +62,6 @@ def minute(engine: Engine, alerts: Alerts, api: SlackApi, airflow: Airflow) -> C
         look_and_publish(alerts, airflow.account)
         tell_by_chat(engine, chat or api)
         tell_by_mail(engine, LocalMailbox(engine))
+        tell_outside(engine)
 
     return run

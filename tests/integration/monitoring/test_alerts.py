@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, text
@@ -18,12 +19,13 @@ from include.integrations.builtin.chat_log import ChatLog
 from include.integrations.http.errors import Unavailable
 from include.integrations.slack import SlackWebhook
 from include.integrations.steps import run_effect_step
-from include.integrations.systems import Effect, Mode
+from include.integrations.systems import Effect, Failed, Mode
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble
 from include.monitoring.watching.look import look
 from tests.integration.integrations.test_by_hand import seen
 from tests.standins.slack import WEBHOOK_PATH, Slack
+from tests.standins.system import StandInSystem
 from tests.support.work import change, receive, rows
 from waybill.alert_delivery import tell_by_chat
 
@@ -320,6 +322,47 @@ def test_a_system_that_nothing_reaches_is_one_alert_which_heals(
     )
     minute()
     assert "Recovered" in slack.messages[0].whole
+
+
+def test_a_system_that_is_down_again_is_told_again_and_one_that_only_waits_is_not(
+    engine: Engine, alerts: Alerts, slack: Slack, minute: Minute
+) -> None:
+    """The same effect fails in both outages, and waits between them while another gets through."""
+    crm, (first, second) = StandInSystem(), receive(engine, 2)
+
+    def deliver(case_id: int) -> None:
+        change(engine, "update effects set available_at = now() where case_id = :id", id=case_id)
+        ledger.deliver(engine, crm, system="crm", scope=ledger.Scope([case_id]))
+
+    def three_minutes_pass() -> None:
+        for moment in ("created_at", "sent_at", "failed_at"):
+            change(engine, f"update effects set {moment} = {moment} - interval '3 minutes' where system = 'crm'")
+        change(engine, "update alerts set last_at = last_at - interval '3 minutes'")
+
+    with engine.begin() as connection:
+        ledger.write(connection, [replace(upsert(id), operation="create") for id in (first, second)], Mode.LIVE)
+    crm.fault = lambda _: Failed("away")
+    for _ in range(3):
+        deliver(first)
+    three_minutes_pass()
+    minute()
+    assert "The system crm does not answer" in slack.messages[-1].whole
+    crm.fault = lambda _: None
+    deliver(second)
+    minute()
+    assert "Recovered" in slack.messages[0].whole
+    three_minutes_pass()
+    minute()
+    assert rows(engine, "select state from alerts") == [{"state": "resolved"}], "nothing failed since"
+    crm.fault = lambda _: Failed("away again")
+    deliver(first)
+    for _ in range(3):
+        minute()
+    assert rows(engine, "select state, count from alerts order by id") == [
+        {"state": "resolved", "count": 1},
+        {"state": "open", "count": 1},
+    ]
+    assert len([message for message in slack.messages if "does not answer" in message.whole]) == 3, "with a recovery"
 
 
 def test_a_system_that_cannot_even_be_read_is_an_alert_too(

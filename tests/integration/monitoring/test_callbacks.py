@@ -307,6 +307,30 @@ def test_a_context_without_exception_and_without_run_still_alerts(airflow: Airfl
     assert rows(engine, "select * from alert_problems") == []
 
 
+def test_a_callback_that_comes_after_the_look_has_told_its_run_tells_nothing_anew(
+    airflow: Airflow, engine: Engine
+) -> None:
+    airflow(
+        """
+            from broken_on_purpose import dag
+            from include.data.database import engine
+            from include.monitoring.alerts.messages import Kind
+            from include.monitoring.alerts.raising import Alerts, Trouble
+            from include.monitoring.watching.runs import UNTOLD
+            from waybill.notifiers import on_run_failure
+
+            Alerts(engine()).raise_alert(
+                Trouble(Kind.RUN_FAILED, dag.dag_id, "x", cause=UNTOLD, dag_id=dag.dag_id, run_id="late"))
+            for run_id in ("late", "another"):
+                on_run_failure({"dag": dag, "run_id": run_id, "reason": "timed_out"})
+        """
+    )
+    assert rows(engine, "select cause, count, facts->>'run_id' as run from alerts order by id") == [
+        {"cause": "untold", "count": 1, "run": None},
+        {"cause": "timed_out", "count": 1, "run": "another"},
+    ]
+
+
 def test_a_missed_deadline_comes_through_both_routes_and_counts_once(airflow: Airflow, engine: Engine) -> None:
     """The scheduler's own code makes the context; the triggerer's and the worker's own code make the calls."""
     airflow("""

@@ -14,7 +14,7 @@ from include.monitoring.alerts import quiet, raising
 from include.monitoring.alerts.raising import Alerts
 from include.monitoring.service_levels import facts, telling
 from include.monitoring.service_levels.telling import watch_service_levels
-from include.monitoring.watching.look import Looked
+from include.monitoring.watching.lasting import Looked
 from include.monitoring.watching.wellbeing import unwell
 from tests.standins.slack import Slack
 from tests.support.histories import Told, cases_with, tell

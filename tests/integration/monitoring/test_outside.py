@@ -45,9 +45,14 @@ def test_it_hears_once_that_waybill_lives_and_the_sign_is_kept(
     engine: Engine, monitor: Monitor, minute: Callable[..., None]
 ) -> None:
     minute()
-    assert tell_outside(engine) == {"outside": "told"}
     assert monitor.heard == ["/secret-of-the-check?status=up"]
     assert len(rows(engine, "select * from life_signs where part = 'outside monitor'")) == 1
+
+
+def test_it_hears_of_the_first_run_that_works_after_a_long_silence(engine: Engine, monitor: Monitor) -> None:
+    change(engine, "insert into life_signs (part, at) values ('look', now() - interval '1 hour')")
+    assert outside.tell(engine) == "not well"
+    assert tell_outside(engine) == {"outside": "told"}
 
 
 def test_trouble_of_the_business_does_not_silence_it(engine: Engine, alerts: Alerts, monitor: Monitor) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from include.monitoring.alerts.messages import Kind
+from include.monitoring.alerts.raising import Alerts, Trouble
 from include.monitoring.service_levels import of_runs
 from include.monitoring.views.health import run_figures
 from include.monitoring.watching import runs
@@ -25,12 +27,29 @@ def airflow() -> Iterator[Airflow]:
         yield standin
 
 
-def run(dag_id: str, minute: float, *, state: str = "success", queued: float = 2, took: float | None = 5) -> Any:
+def run(
+    dag_id: str,
+    minute: float,
+    *,
+    run_id: str = "run",
+    state: str = "success",
+    queued: float = 2,
+    took: float | None = 5,
+) -> Any:
     ended = NOON + timedelta(minutes=minute)
     started = None if took is None else ended - timedelta(seconds=took)
     made = (started or ended) - timedelta(seconds=queued)
     moments = {"queued_at": made, "start_date": started, "end_date": ended}
-    return {"dag_id": dag_id, "state": state, **{name: at and at.isoformat() for name, at in moments.items()}}
+    return {
+        "dag_id": dag_id,
+        "dag_run_id": run_id,
+        "state": state,
+        **{name: at and at.isoformat() for name, at in moments.items()},
+    }
+
+
+def keep_up(engine: Engine, account: Account) -> int:
+    return runs.keep_up(Alerts(engine), account, also=of_runs.count)
 
 
 def counted(engine: Engine) -> list[dict[str, Any]]:
@@ -49,7 +68,7 @@ def test_runs_are_counted_by_hour_and_dag(engine: Engine, airflow: Airflow) -> N
         run("a", 61),
         run("b", 1),
     ]
-    assert runs.keep_up(engine, airflow.account) == 5
+    assert keep_up(engine, airflow.account) == 5
     first = counted(engine)[0]
     assert first == {
         "hour": NOON, "dag_id": "a", "runs": 3, "failed": 1, "queued": 2, "longest_queued": 4, "started": 2,
@@ -66,7 +85,7 @@ def test_medians_and_what_95_of_100_stayed_within_are_right_to_within_9_percent(
     took = [0.01 * 1.11**n for n in range(151)]  # up to 18 hours
     airflow.ended = [run("a", n / 60, queued=seconds / 100, took=seconds) for n, seconds in enumerate(took)]
     for found in (100, 51):
-        assert runs.keep_up(engine, airflow.account) == found
+        assert keep_up(engine, airflow.account) == found
         later(engine)
     with engine.connect() as connection:
         [told] = run_figures(connection, NOON)
@@ -80,17 +99,17 @@ def test_medians_and_what_95_of_100_stayed_within_are_right_to_within_9_percent(
 
 def test_each_run_counts_once_and_looks_are_minutes_apart(engine: Engine, airflow: Airflow) -> None:
     airflow.ended = [run("a", 1)]
-    assert runs.keep_up(engine, airflow.account) == 1
+    assert keep_up(engine, airflow.account) == 1
     now = run("a", 0)
     now["end_date"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
     airflow.ended.append(now)
-    assert runs.keep_up(engine, airflow.account) == 0, "it is too early to look"
+    assert keep_up(engine, airflow.account) == 0, "it is too early to look"
     later(engine)
-    assert runs.keep_up(engine, airflow.account) == 0, "one that has just ended is left to the next look"
+    assert keep_up(engine, airflow.account) == 0, "one that has just ended is left to the next look"
     later(engine)
     now["end_date"] = (datetime.now(UTC) - timedelta(seconds=31)).isoformat()
     change(engine, "update life_signs set detail = jsonb_build_object('until', now() - interval '40 seconds')")
-    assert runs.keep_up(engine, airflow.account) == 1
+    assert keep_up(engine, airflow.account) == 1
     assert sum(row["runs"] for row in counted(engine)) == 2
 
 
@@ -101,7 +120,7 @@ def test_more_than_one_look_takes_are_counted_by_the_next(
     airflow.ended = [run("a", number / 60) for number in range(350)]
     found = []
     for _ in range(3):
-        found.append(runs.keep_up(engine, airflow.account))
+        found.append(keep_up(engine, airflow.account))
         later(engine)
     assert found == [200, 150, 0]
     assert sum(row["runs"] for row in counted(engine)) == 350
@@ -112,8 +131,8 @@ def test_without_an_account_or_an_airflow_nothing_is_counted_and_nothing_is_forg
 ) -> None:
     airflow.ended = [run("a", 1)]
     away = Account("http://127.0.0.1:9", "watcher", airflow.account.password)
-    assert runs.keep_up(engine, Account(airflow.url)) == runs.keep_up(engine, away) == 0
-    assert runs.keep_up(engine, airflow.account) == 1
+    assert keep_up(engine, Account(airflow.url)) == keep_up(engine, away) == 0
+    assert keep_up(engine, airflow.account) == 1
 
 
 def test_runs_without_cases_keep_or_break_what_their_contract_promises(engine: Engine, airflow: Airflow) -> None:
@@ -125,11 +144,50 @@ def test_runs_without_cases_keep_or_break_what_their_contract_promises(engine: E
         run("waybill_alerts", 4, took=None),
         run("lead_to_client", 5, took=two_hours),
     ]
-    assert runs.keep_up(engine, airflow.account, also=of_runs.count) == 5
+    assert keep_up(engine, airflow.account) == 5
     later(engine)
-    assert runs.keep_up(engine, airflow.account, also=of_runs.count) == 0
+    assert keep_up(engine, airflow.account) == 0
     monday = NOON.date() - timedelta(days=NOON.weekday())
     assert rows(engine, "select * from service_level_weeks order by workflow") == [
         {"workflow": "alerts", "step": None, "week": monday, "met": 1, "missed": 0},
         {"workflow": "reports", "step": None, "week": monday, "met": 1, "missed": 2},
     ]
+
+
+def told(engine: Engine) -> list[dict[str, Any]]:
+    return rows(engine, "select kind, workflow, cause, count from alerts order by id")
+
+
+def test_a_run_whose_failure_nobody_told_is_told_once(engine: Engine, airflow: Airflow) -> None:
+    airflow.ended = [
+        run("lead_to_client", 1, run_id="lost", state="failed"),
+        run("lead_to_client", 2, run_id="fine"),
+    ]
+    for _ in range(2):
+        keep_up(engine, airflow.account)
+        later(engine)
+    expected = {"kind": "run_failed", "workflow": "lead_to_client", "cause": "untold", "count": 1}
+    assert told(engine) == [expected]
+    (message,) = rows(engine, "select payload->>'text' as text from effects")
+    assert "The run lost of lead_to_client failed: Airflow did not say why, so its callback was lost" in message["text"]
+    airflow.ended.append(run("lead_to_client", 3, run_id="lost too", state="failed"))
+    change(engine, "update life_signs set detail = jsonb_build_object('until', now() - interval '2 days')")
+    keep_up(engine, airflow.account)
+    assert told(engine) == [{**expected, "count": 2}]
+
+
+@pytest.mark.parametrize("kind", [Kind.TASK_FAILED, Kind.RUN_FAILED, Kind.CANARY])
+def test_a_run_whose_failure_is_told_is_not_told_again(engine: Engine, airflow: Airflow, kind: Kind) -> None:
+    Alerts(engine).raise_alert(Trouble(kind, "lead_to_client", "x", dag_id="lead_to_client", run_id="run"))
+    airflow.ended = [run("lead_to_client", 1, state="failed")]
+    assert keep_up(engine, airflow.account) == 1
+    assert [alert["kind"] for alert in told(engine)] == [kind]
+
+
+def test_a_late_deadline_does_not_stand_for_a_failure(engine: Engine, airflow: Airflow) -> None:
+    Alerts(engine).raise_alert(
+        Trouble(Kind.DEADLINE_MISSED, "lead_to_client", "x", cause="running", dag_id="lead_to_client", run_id="run")
+    )
+    airflow.ended = [run("lead_to_client", 1, state="failed")]
+    keep_up(engine, airflow.account)
+    assert [alert["kind"] for alert in told(engine)] == ["deadline_missed", "run_failed"]

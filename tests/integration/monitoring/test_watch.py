@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import ProgrammingError
 
 from include.contracts.registry import load_teams
+from include.data import database as data
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
 from include.monitoring.alerts.raising import FALLBACK_TEAM, STEP, Alerts
+from include.monitoring.watching import airflow as asking
 from include.monitoring.watching import signs
 from include.monitoring.watching.airflow import Account
 from include.monitoring.watching.backlogs import watch_backlogs
 from include.monitoring.watching.watch import silent_after, tasks_stand_still, watch
+from include.monitoring.watching.wellbeing import unwell
 from tests.standins.airflow import Airflow
 from tests.standins.slack import Slack
+from tests.support.histories import cases_with
 from tests.support.work import change, receive, rows
+from waybill.alert_delivery import look_and_publish
+from waybill.watching import look_and_tell
 
 Minute = Callable[..., None]
 
@@ -121,6 +130,119 @@ def test_the_look_notices_that_the_watchdog_is_dead(engine: Engine, minute: Minu
     assert opened(engine) == [("airflow_silent", "waybill", "watchdog")]
 
 
+def test_a_watchdog_that_cannot_tell_is_as_good_as_dead(
+    engine: Engine, airflow: Airflow, minute: Minute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks, as always, but its chat's connection is of a type that nobody knows."""
+    monkeypatch.setenv("WAYBILL_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("AIRFLOW_CONN_WAYBILL_AIRFLOW", f"http://{airflow.url.removeprefix('http://')}")
+    data.engine.cache_clear()
+    try:
+        minute()
+        look_and_tell()
+        passed(engine, 6)
+        monkeypatch.setenv("AIRFLOW_CONN_WAYBILL_CHAT", "pigeon://loft")
+        look_and_tell()
+        assert [row["part"] for row in rows(engine, "select part from alert_problems")] == ["watchdog"]
+        assert opened(engine) == [], "that is for the other to tell"
+        change(engine, "update life_signs set at = now() where part = 'look'")
+        minute()
+        assert opened(engine) == [("airflow_silent", "waybill", "watchdog")]
+        monkeypatch.delenv("AIRFLOW_CONN_WAYBILL_CHAT")
+        look_and_tell()
+        minute()
+        assert opened(engine) == []
+    finally:
+        data.engine().dispose()
+        data.engine.cache_clear()
+
+
+def test_a_task_that_looks_and_fails_gives_no_sign(engine: Engine, alerts: Alerts, airflow: Airflow) -> None:
+    """However often it tries: that somebody begins to look is no reason to give it time."""
+    watchdog_looks(alerts, airflow.account)
+    change(engine, "alter table backlog_samples rename to samples_away")
+    for _ in range(3):
+        with pytest.raises(ProgrammingError):
+            look_and_publish(alerts, airflow.account)
+        change(engine, "update life_signs set at = at - interval '4 minutes'")
+    with engine.connect() as connection:
+        assert unwell(connection)[0].startswith("No task has looked for trouble since")
+    watchdog_looks(alerts, airflow.account)
+    assert ("airflow_silent", "waybill", "look") in opened(engine)
+
+
+def test_a_looker_that_is_back_does_not_tell_its_own_silence(
+    engine: Engine, alerts: Alerts, airflow: Airflow, minute: Minute
+) -> None:
+    minute()
+    watchdog_looks(alerts, airflow.account)
+    change(engine, "update life_signs set at = at - interval '20 minutes' where part in ('look', 'watchdog')")
+    watchdog_looks(alerts, airflow.account)
+    assert opened(engine) == [("airflow_silent", "waybill", "look")]
+    minute()
+    assert opened(engine) == [("airflow_silent", "waybill", "look")], "it has not delivered anything yet"
+    minute()
+    assert opened(engine) == []
+
+
+@pytest.mark.parametrize("status", [500, 403])
+@pytest.mark.parametrize("part", ["metadatabase", "scheduler"])
+def test_what_airflow_does_not_answer_stops_no_other_watching(
+    engine: Engine, airflow: Airflow, minute: Minute, status: int, part: str
+) -> None:
+    minute()
+    start = datetime.now(UTC) - timedelta(days=30)
+    cases_with(engine, [(start, "received", "capture", "pending"), (start, "advanced", "log", "running")])
+    passed(engine, 3)
+    airflow.health[part] = "unhealthy"
+    airflow.refuses = status
+    minute()
+    found = opened(engine)
+    assert ("airflow_silent", "waybill", part) in found
+    assert [kind for kind, _, _ in found].count("airflow_silent") == 1
+    assert "service_level_missed" in [kind for kind, _, _ in found]
+    assert ("connection_missing" in [kind for kind, _, _ in found]) == (status == 403)
+
+
+def test_what_airflow_does_not_answer_for_long_is_told(engine: Engine, airflow: Airflow, minute: Minute) -> None:
+    minute()
+    airflow.refuses = 500
+    minute()
+    assert opened(engine) == []
+    change(engine, "update life_signs set at = now() - interval '16 minutes' where part = 'files and schedules'")
+    minute()
+    assert opened(engine) == [("airflow_silent", "waybill", "files and schedules")]
+    airflow.refuses = None
+    minute()
+    assert opened(engine) == []
+
+
+def test_an_api_server_that_is_slow_is_not_silent(
+    engine: Engine, airflow: Airflow, minute: Minute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "TIMEOUT", httpx.Timeout(0.5))
+    minute()
+    passed(engine, 3)
+    change(engine, "update life_signs set at = now() where part = 'watchdog'")
+    airflow.hangs = 2
+    minute()
+    assert opened(engine) == []
+
+
+def test_what_cannot_be_known_without_the_api_server_stays_as_it_is(
+    engine: Engine, alerts: Alerts, airflow: Airflow, minute: Minute
+) -> None:
+    minute()
+    airflow.health["triggerer"] = "unhealthy"
+    airflow.password = "another"
+    passed(engine, 3)
+    minute()
+    known = [("airflow_silent", "waybill", "triggerer"), ("connection_missing", "waybill", "waybill_airflow")]
+    assert opened(engine) == known
+    watch(alerts, replace(airflow.account, url="http://127.0.0.1:9"))
+    assert opened(engine) == known
+
+
 def test_after_a_night_off_nothing_is_silent_yet(engine: Engine, airflow: Airflow, minute: Minute) -> None:
     minute()
     passed(engine, 600)
@@ -130,9 +252,10 @@ def test_after_a_night_off_nothing_is_silent_yet(engine: Engine, airflow: Airflo
 
 
 def watchdog_looks(alerts: Alerts, account: Account) -> bool:
-    """Look as the watchdog does; return whether tasks stand still."""
+    """Look as the watchdog does, with success; return whether tasks stand still."""
     watch(alerts, account, looker=signs.WATCHDOG)
-    with alerts.engine.connect() as connection:
+    with alerts.engine.begin() as connection:
+        signs.seen(connection, [signs.WATCHDOG])
         return tasks_stand_still(connection)
 
 
@@ -149,16 +272,15 @@ def test_the_watchdog_tells_why_no_task_looks_any_more(
     if dead == "scheduler":
         airflow.health["scheduler"] = "unhealthy"
     elif dead == "api":
-        account = Account("http://127.0.0.1:9")
-        change(engine, "update life_signs set at = now() where part <> all(array['api_server', 'look'])")
+        account = replace(account, url="http://127.0.0.1:9")
     assert watchdog_looks(alerts, account)
     assert watchdog_looks(alerts, account)
     assert opened(engine) == [("airflow_silent", "waybill", cause)]
     assert rows(engine, "select count from alerts") == [{"count": 1}]
     airflow.health["scheduler"] = "healthy"
     minute()
-    assert opened(engine) == []
     assert not watchdog_looks(alerts, airflow.account)
+    assert opened(engine) == []
 
 
 def test_the_watchdog_does_not_blame_the_time_before_it_watched(

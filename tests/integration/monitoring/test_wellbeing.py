@@ -67,3 +67,12 @@ def test_a_production_that_sends_nothing_is(engine: Engine, monkeypatch: pytest.
     assert said(engine) == ["This production sends nothing: WAYBILL_EFFECT_MODE is capture."]
     monkeypatch.setenv("WAYBILL_EFFECT_MODE", "live")
     assert said(engine) == []
+
+
+def test_alerts_that_stumbled_over_themselves_within_the_hour_are(engine: Engine, alerts: Alerts) -> None:
+    alerts.problem("metrics", ValueError())
+    assert said(engine) == [], "figures are no alerts"
+    alerts.problem("on_task_failure", ValueError())
+    assert said(engine) == ["In the last hour the alerts themselves failed, times: 1."]
+    change(engine, "update alert_problems set at = now() - interval '61 minutes'")
+    assert said(engine) == []

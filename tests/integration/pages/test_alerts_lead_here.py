@@ -45,3 +45,14 @@ def test_a_monitor_that_does_not_log_in_learns_whether_alerts_would_arrive_and_n
     Alerts(engine).raise_alert(Trouble(Kind.CONNECTION_MISSING, "waybill", "x", cause="waybill_chat"))
     answer = log_in(None).get("/alive")
     assert (answer.status_code, answer.text) == (503, "unwell")
+
+
+def test_a_callback_that_failed_makes_the_alerts_unwell_and_is_listed_with_its_run(engine: Engine, log_in: Any) -> None:
+    assert "alerts themselves failed" not in log_in("viewer").text("/alerts")
+    Alerts(engine).problem("on_task_failure", ValueError("jane@example.com"), {"run_id": "scheduled__1"})
+    assert log_in(None).get("/alive").status_code == 503
+    seen = log_in("viewer").text("/alerts")
+    assert "In the last hour the alerts themselves failed, times: 1." in seen
+    for part in ("on task failure", "ValueError", "scheduled__1"):
+        assert f"<td>{part}</td>" in seen
+    assert "jane" not in seen
