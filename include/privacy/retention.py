@@ -156,7 +156,7 @@ def _contacts_of_nothing_else(connection: Connection, case_ids: list[int]) -> li
                     join cases c on c.id = l.case_id where c.erased_at is null and not c.id = any(:ids)
                     union
                     select m.root from member m join deals d on d.contact_id = m.id
-                    join deal_changes ch on ch.deal_id = d.id
+                    join deal_changes ch on ch.deal_id = d.id and ch.stage = 'won'
                     join cases c on c.id = ch.case_id where c.erased_at is null and not c.id = any(:ids)
                 )
                 select id from member where root not in (select root from needed) order by id"""),

@@ -105,13 +105,23 @@ def lead(engine: Engine, *bodies: Mapping[str, Any], source: str = "website") ->
     return ids
 
 
-def win(engine: Engine, case_id: int) -> int:
+def win(engine: Engine, case_id: int, **change: Any) -> int:
     """Let the deal of a lead be won, and its client be opened."""
+    return decide(engine, case_id, {"stage": "won", "reason": "Lovelace liked it"} | change)
+
+
+def lose(engine: Engine, case_id: int, **change: Any) -> int:
+    """Let the deal of a lead be lost."""
+    return decide(engine, case_id, {"stage": "lost", "reason": "Too dear for Lovelace"} | change)
+
+
+def decide(engine: Engine, case_id: int, change: Mapping[str, Any]) -> int:
+    """Let the CRM tell what became of the deal of a lead; return the case of that."""
     [deal] = rows(engine, "select deal_id::text as id from leads where case_id = :id", id=case_id)
-    [won] = receive(engine, [{"deal_key": deal["id"], "stage": "won", "reason": "Lovelace liked it"}],
-                    workflow="deal_to_client", source="crm", stage="capture")  # fmt: skip
+    [told] = receive(engine, [{"deal_key": deal["id"], **change}],
+                     workflow="deal_to_client", source="crm", stage="capture")  # fmt: skip
     walk(engine, "deal_to_client", DEALS)
-    return won
+    return told
 
 
 def places_of(engine: Engine, needles: Iterable[str], *, but: Iterable[str] = ()) -> list[str]:

@@ -25,7 +25,7 @@ from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.systems import Mode
 from include.privacy.erase import Erased, Refused, erase, plan, tell_systems
 from include.privacy.person import Person, Unknown, by_case, by_contact, by_email
-from tests.support.people import ADA, BEN, OF_ADA, lead, places_of, walk, win
+from tests.support.people import ADA, BEN, OF_ADA, lead, lose, places_of, walk, win
 from tests.support.work import assert_balanced, change, receive, rows
 
 ACTOR = "user:olga"
@@ -55,6 +55,28 @@ def test_nothing_of_the_person_is_left_anywhere(engine: Engine) -> None:
     assert sum(count.values for count in done.counts) > 50
     tell_systems(engine, BuiltinCrm(engine))
     assert places_of(engine, OF_ADA) == []
+
+
+def test_what_sales_wrote_of_a_lost_deal_goes_too_also_where_a_win_contradicts_it(engine: Engine) -> None:
+    ada, other = lead(engine, ADA, ADA | {"email": "a.lovelace@other.example", "phone": None, "last_name": "Lovelace"})
+    lost = lose(engine, ada)
+    win(engine, other)
+    contradicting = lose(engine, other)
+    assert rows(engine, "select state, outcome from cases where id = :id", id=lost) == [
+        {"state": "finished", "outcome": "deal lost"}
+    ]
+    assert rows(engine, "select reasons->0->>'code' as code from cases where id = :id", id=contradicting) == [
+        {"code": "deal.contradiction"}
+    ]
+    for told, case in ((lost, ada), (contradicting, other)):
+        with engine.connect() as connection:
+            assert case in by_case(connection, told).cases
+    for case in (ada, other):
+        forget(engine, case)
+    tell_systems(engine, BuiltinCrm(engine))
+    assert places_of(engine, OF_ADA) == []
+    assert rows(engine, "select state from cases where id = :id", id=contradicting) == [{"state": "rejected"}]
+    assert_balanced(engine)
 
 
 def test_colleagues_and_companies_stay_and_lose_only_what_they_say_of_her(engine: Engine) -> None:
