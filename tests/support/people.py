@@ -28,7 +28,7 @@ from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Mode
-from tests.support.work import receive, rows
+from tests.support.work import change, receive, rows
 
 LEADS: dict[str, tuple[Any, str | None]] = {
     "normalise": (normalise, None),
@@ -103,6 +103,18 @@ def lead(engine: Engine, *bodies: Mapping[str, Any], source: str = "website") ->
     ids = receive(engine, [dict(body) for body in bodies], source=source)
     walk(engine)
     return ids
+
+
+def misread(engine: Engine, body: Mapping[str, Any], *, correct: Mapping[str, Any]) -> int:
+    """Take a lead to its end that somebody corrected when the CRM knew it already."""
+    [case] = lead(engine, body)
+    change(engine, """
+        update cases set stage = 'log', state = 'quarantined', closed_at = null, outcome = null,
+                         reasons = '[{"code": "email.invalid"}]' where id = :id""", id=case)  # fmt: skip
+    first = contract("lead_to_client").first_stage
+    store.release(engine, [case], first_step=first, actor="user:olga", corrections=correct)
+    walk(engine)
+    return case
 
 
 def win(engine: Engine, case_id: int, **change: Any) -> int:
