@@ -116,10 +116,12 @@ _LEADS = """
                created_at, closed_at, created_at
         from new where closed_at is not null
     ), dealt as (
-        insert into deals (id, contact_id, company_id, case_id, state, amount, currency, opened_at, closed_at)
+        insert into deals (id, contact_id, company_id, case_id, state, amount, currency, opened_at, closed_at,
+                           lost_at)
         select md5('deal' || id)::uuid, contact, md5('company' || firm)::uuid, id,
                case id % 30 when 0 then 'open' when 10 then 'won' else 'lost' end, 1000 + id % 9000, 'EUR', closed_at,
-               case when id % 30 > 0 then created_at + interval '3 hours' end
+               case when id % 30 > 0 then created_at + interval '3 hours' end,
+               case when id % 30 = 20 then created_at + interval '3 hours' end
         from new where closed_at is not null and id % 10 = 0 and created_at < now() - interval '3 hours'
         on conflict do nothing
     )

@@ -241,7 +241,7 @@ def notes(connection: Connection, person: Person) -> list[str]:
         text("""
             select (select count(*) from clients where contact_id = any(:contacts)) as clients,
                    (select count(*) from possible_duplicates where state = 'open'
-                    and (contact_a = any(:contacts) or contact_b = any(:contacts))) as doubts,
+                    and (contact_a = any(:contacts)) <> (contact_b = any(:contacts))) as doubts,
                    (select count(*) from effects where case_id = any(:cases) and operation = 'send_mail'
                     and state = 'sent' and mode = 'live') as mails"""),
         person.values,

@@ -182,6 +182,8 @@ def _of(connection: Connection, start: set[UUID], cases: Iterable[int], keys: se
         {**values, "deals": deals},
     ).scalars()
     case_ids = list(ids)
+    if left := _left_behind(connection, contacts, case_ids):
+        return _of(connection, {*contacts, *left}, case_ids, keys)
     rows = _rows(connection, contacts, case_ids)
     emails = keys | _emails(rows)
     numbers = {value for row in rows for value in row["phones"] or () if value and len(value) >= SHORTEST_NUMBER}
@@ -199,6 +201,27 @@ def _of(connection: Connection, start: set[UUID], cases: Iterable[int], keys: se
             ]
         ),
         addresses=_any_of(_address(value) for value in emails if value.partition("@")[0] not in ROLE_ADDRESSES),
+    )
+
+
+def _left_behind(connection: Connection, contacts: list[UUID], cases: list[int]) -> list[UUID]:
+    """Return the other contacts that these cases made and left when they were corrected, and that are nobody else's."""
+    return list(
+        connection.execute(
+            text("""
+                with made as (
+                    select target::uuid as id from effects where case_id = any(:cases) and operation = 'upsert_contact'
+                    union select former_contact_id from leads where case_id = any(:cases)
+                )
+                select c.id from made join directory_contacts c on c.id = made.id
+                where not c.id = any(:contacts) and c.merged_into is null
+                  and not exists (select from directory_contacts o where o.merged_into = c.id)
+                  and not exists (select from leads l where l.contact_id = c.id and not l.case_id = any(:cases))
+                  and not exists (select from leads l where l.former_contact_id = c.id and not l.case_id = any(:cases))
+                  and not exists (select from deals d where d.contact_id = c.id and not d.case_id = any(:cases))
+                  and not exists (select from clients cl where cl.contact_id = c.id)"""),
+            {"contacts": contacts, "cases": cases},
+        ).scalars()
     )
 
 

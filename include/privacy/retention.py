@@ -137,7 +137,7 @@ def _some(connection: Connection, query: str, values: dict[str, Any], limit: int
 
 
 def _contacts_of_nothing_else(connection: Connection, case_ids: list[int]) -> list[UUID]:
-    """Return the contacts of these cases that no other case needs, with those that were merged with them."""
+    """Return the contacts that these cases have or had and no other needs, with those that were merged with them."""
     return list(
         connection.execute(
             text("""
@@ -146,17 +146,20 @@ def _contacts_of_nothing_else(connection: Connection, case_ids: list[int]) -> li
                     union select contact_id from clients where case_id = any(:ids)
                     union select d.contact_id from deal_changes ch join deals d on d.id = ch.deal_id
                           where ch.case_id = any(:ids)
+                    -- a corrected lead may have left the contact that it made
+                    union select former_contact_id from leads where case_id = any(:ids)
+                    union select target::uuid from effects where case_id = any(:ids) and operation = 'upsert_contact'
                 ), root as (
                     select distinct coalesce(c.merged_into, c.id) as id
                     from directory_contacts c join named on named.id = c.id
                 ), member as (
                     select c.id, root.id as root from directory_contacts c join root on root.id in (c.id, c.merged_into)
                 ), needed as (
-                    select m.root from member m join leads l on l.contact_id = m.id
+                    select m.root from member m join leads l on m.id in (l.contact_id, l.former_contact_id)
                     join cases c on c.id = l.case_id where c.erased_at is null and not c.id = any(:ids)
                     union
                     select m.root from member m join deals d on d.contact_id = m.id
-                    join deal_changes ch on ch.deal_id = d.id
+                    join deal_changes ch on ch.deal_id = d.id and ch.stage = 'won'
                     join cases c on c.id = ch.case_id where c.erased_at is null and not c.id = any(:ids)
                 )
                 select id from member where root not in (select root from needed) order by id"""),

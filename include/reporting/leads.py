@@ -1,13 +1,14 @@
 """The report on leads: the funnel by source and campaign, how fast leads are answered, and who has how many.
 
-A lead counts when it was sent, a deal when it was opened and when it was won or lost: each on its own day.
+A lead counts when it was sent, a deal when it was opened and when it was won or first lost: each on its own day.
 """
 
 from __future__ import annotations
 
 from include.reporting.model import Column, Figure, Kind, Plot, Report, Sum
 
-# A lead, an opened deal and an ended one are a row each, with what they count for.
+# A lead, an opened deal, a won and a lost one are a row each, with what they count for. A deal that was lost first and
+# won after all is both, for the day of its loss was told already.
 _HAPPENED = """
     select f.source, f.campaign, f.happened_at as at, 1 as leads, (f.match <> 'same')::int as new_contacts,
            0 as deals, 0 as won, 0 as lost
@@ -16,8 +17,12 @@ _HAPPENED = """
     select l.source, coalesce(l.campaign, ''), d.opened_at, 0, 0, 1, 0, 0
     from deals d join leads l on l.case_id = d.case_id where d.opened_at >= :since and d.opened_at < :until
     union all
-    select l.source, coalesce(l.campaign, ''), d.closed_at, 0, 0, 0, (d.state = 'won')::int, (d.state = 'lost')::int
-    from deals d join leads l on l.case_id = d.case_id where d.closed_at >= :since and d.closed_at < :until"""
+    select l.source, coalesce(l.campaign, ''), d.closed_at, 0, 0, 0, 1, 0
+    from deals d join leads l on l.case_id = d.case_id
+    where d.state = 'won' and d.closed_at >= :since and d.closed_at < :until
+    union all
+    select l.source, coalesce(l.campaign, ''), d.lost_at, 0, 0, 0, 0, 1
+    from deals d join leads l on l.case_id = d.case_id where d.lost_at >= :since and d.lost_at < :until"""
 _SUMS = "sum(leads), sum(new_contacts), sum(deals), sum(won), sum(lost)"
 _FUNNEL = (
     Column("leads", "Leads"),
@@ -124,7 +129,7 @@ LEADS = Report(
                 where f.happened_at >= :since and f.happened_at < :until
                 union all
                 select coalesce(l.assignee, ''), 0, 1 from deals d join leads l on l.case_id = d.case_id
-                where d.opened_at < :until and (d.closed_at is null or d.closed_at >= :until)) load
+                where d.opened_at < :until and coalesce(d.lost_at, d.closed_at, 'infinity') >= :until) load
             group by owner order by sum(leads) desc, sum(open_deals) desc, owner""",
             Plot("owner", ("leads", "open_deals")),
         ),

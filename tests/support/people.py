@@ -28,7 +28,7 @@ from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Mode
-from tests.support.work import receive, rows
+from tests.support.work import change, receive, rows
 
 LEADS: dict[str, tuple[Any, str | None]] = {
     "normalise": (normalise, None),
@@ -105,13 +105,35 @@ def lead(engine: Engine, *bodies: Mapping[str, Any], source: str = "website") ->
     return ids
 
 
-def win(engine: Engine, case_id: int) -> int:
+def misread(engine: Engine, body: Mapping[str, Any], *, correct: Mapping[str, Any]) -> int:
+    """Take a lead to its end that somebody corrected when the CRM knew it already."""
+    [case] = lead(engine, body)
+    change(engine, """
+        update cases set stage = 'log', state = 'quarantined', closed_at = null, outcome = null,
+                         reasons = '[{"code": "email.invalid"}]' where id = :id""", id=case)  # fmt: skip
+    first = contract("lead_to_client").first_stage
+    store.release(engine, [case], first_step=first, actor="user:olga", corrections=correct)
+    walk(engine)
+    return case
+
+
+def win(engine: Engine, case_id: int, **change: Any) -> int:
     """Let the deal of a lead be won, and its client be opened."""
+    return decide(engine, case_id, {"stage": "won", "reason": "Lovelace liked it"} | change)
+
+
+def lose(engine: Engine, case_id: int, **change: Any) -> int:
+    """Let the deal of a lead be lost."""
+    return decide(engine, case_id, {"stage": "lost", "reason": "Too dear for Lovelace"} | change)
+
+
+def decide(engine: Engine, case_id: int, change: Mapping[str, Any]) -> int:
+    """Let the CRM tell what became of the deal of a lead; return the case of that."""
     [deal] = rows(engine, "select deal_id::text as id from leads where case_id = :id", id=case_id)
-    [won] = receive(engine, [{"deal_key": deal["id"], "stage": "won", "reason": "Lovelace liked it"}],
-                    workflow="deal_to_client", source="crm", stage="capture")  # fmt: skip
+    [told] = receive(engine, [{"deal_key": deal["id"], **change}],
+                     workflow="deal_to_client", source="crm", stage="capture")  # fmt: skip
     walk(engine, "deal_to_client", DEALS)
-    return won
+    return told
 
 
 def places_of(engine: Engine, needles: Iterable[str], *, but: Iterable[str] = ()) -> list[str]:

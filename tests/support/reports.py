@@ -123,7 +123,9 @@ def end_deal(engine: Engine, case: int, when: datetime, *, state: str = "won", a
     """End the deal of a lead, and open the client of one that is won."""
     change(
         engine,
-        "update deals set state = :state, amount = :amount, currency = 'EUR', closed_at = :at where case_id = :case",
+        """update deals set state = :state, amount = :amount, currency = 'EUR', closed_at = :at,
+               lost_at = case when cast(:state as text) = 'lost' then coalesce(lost_at, :at) else lost_at end
+           where case_id = :case""",
         case=case,
         state=state,
         amount=amount,

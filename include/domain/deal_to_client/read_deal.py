@@ -33,7 +33,7 @@ class DealChange:
 
 
 def read_deal(work: Work) -> StepResult:
-    """Record won deals and close lost ones; what means neither is finished, what cannot be is quarantined."""
+    """Record what was decided, and close lost deals; what means neither is finished, what cannot be is quarantined."""
     result = StepResult()
     changes: list[DealChange] = []
     for delivery in received(work):
@@ -43,7 +43,7 @@ def read_deal(work: Work) -> StepResult:
         else:
             changes.append(read)
     deals = _find(work.connection, changes)
-    won: list[dict[str, Any]] = []
+    decided: list[dict[str, Any]] = []
     for change in changes:
         deal = deals.get(change.case_id)
         if change.stage not in WON | LOST:
@@ -57,12 +57,12 @@ def read_deal(work: Work) -> StepResult:
                     "deal_key",
                 )
             ]
-        elif change.stage in LOST:
-            _lose(work.connection, change, deal, result)
         else:
-            won.append(_row(change, deal["id"]))
-    if won:
-        work.connection.execute(_KEEP, won)
+            decided.append(_row(change, deal["id"]))
+            if change.stage in LOST:
+                _lose(work.connection, change, deal, result)
+    if decided:
+        work.connection.execute(_KEEP, decided)
     return result
 
 
@@ -130,7 +130,8 @@ def _uuid(value: str) -> UUID | None:
 def _lose(connection: Connection, change: DealChange, deal: Mapping[str, Any], result: StepResult) -> None:
     lost = connection.execute(
         text("""
-            update deals set state = 'lost', reason = :reason, closed_at = :at, closed_by = :case_id
+            update deals set state = 'lost', reason = :reason, closed_at = :at, closed_by = :case_id,
+                             lost_at = coalesce(lost_at, :at)
             where id = :id and state <> 'won'"""),
         {"reason": change.reason, "at": change.occurred_at, "case_id": change.case_id, "id": deal["id"]},
     ).rowcount
@@ -150,6 +151,7 @@ def _row(change: DealChange, deal_id: UUID) -> dict[str, Any]:
     return {
         "case_id": change.case_id,
         "deal_id": deal_id,
+        "stage": "lost" if change.stage in LOST else "won",
         "amount": change.amount,
         "currency": change.currency,
         "reason": change.reason,
@@ -159,6 +161,7 @@ def _row(change: DealChange, deal_id: UUID) -> dict[str, Any]:
 
 _KEEP = text("""
     insert into deal_changes (case_id, deal_id, stage, amount, currency, reason, occurred_at)
-    values (:case_id, :deal_id, 'won', :amount, :currency, :reason, :at)
-    on conflict (case_id) do update set deal_id = excluded.deal_id, amount = excluded.amount,
-        currency = excluded.currency, reason = excluded.reason, occurred_at = excluded.occurred_at""")
+    values (:case_id, :deal_id, :stage, :amount, :currency, :reason, :at)
+    on conflict (case_id) do update set deal_id = excluded.deal_id, stage = excluded.stage,
+        amount = excluded.amount, currency = excluded.currency, reason = excluded.reason,
+        occurred_at = excluded.occurred_at""")

@@ -136,7 +136,7 @@ def _move_deals(connection: Connection, case_ids: Sequence[int]) -> None:
                 update leads set deal_id = null from others where leads.case_id = others.case_id
             )
             update deals set state = 'lost', reason = 'its only lead is somebody else''s', closed_at = now(),
-                             closed_by = others.case_id
+                             closed_by = others.case_id, lost_at = coalesce(lost_at, now())
             from others
             where deals.id = others.id and deals.case_id = others.case_id and deals.state = 'open'
               and not exists (select from leads o where o.contact_id = others.contact_id and o.deal_id = deals.id)"""),

@@ -25,7 +25,7 @@ from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.systems import Mode
 from include.privacy.erase import Erased, Refused, erase, plan, tell_systems
 from include.privacy.person import Person, Unknown, by_case, by_contact, by_email
-from tests.support.people import ADA, BEN, OF_ADA, lead, places_of, walk, win
+from tests.support.people import ADA, BEN, OF_ADA, lead, lose, misread, places_of, walk, win
 from tests.support.work import assert_balanced, change, receive, rows
 
 ACTOR = "user:olga"
@@ -55,6 +55,28 @@ def test_nothing_of_the_person_is_left_anywhere(engine: Engine) -> None:
     assert sum(count.values for count in done.counts) > 50
     tell_systems(engine, BuiltinCrm(engine))
     assert places_of(engine, OF_ADA) == []
+
+
+def test_what_sales_wrote_of_a_lost_deal_goes_too_also_where_a_win_contradicts_it(engine: Engine) -> None:
+    ada, other = lead(engine, ADA, ADA | {"email": "a.lovelace@other.example", "phone": None, "last_name": "Lovelace"})
+    lost = lose(engine, ada)
+    win(engine, other)
+    contradicting = lose(engine, other)
+    assert rows(engine, "select state, outcome from cases where id = :id", id=lost) == [
+        {"state": "finished", "outcome": "deal lost"}
+    ]
+    assert rows(engine, "select reasons->0->>'code' as code from cases where id = :id", id=contradicting) == [
+        {"code": "deal.contradiction"}
+    ]
+    for told, case in ((lost, ada), (contradicting, other)):
+        with engine.connect() as connection:
+            assert case in by_case(connection, told).cases
+    for case in (ada, other):
+        forget(engine, case)
+    tell_systems(engine, BuiltinCrm(engine))
+    assert places_of(engine, OF_ADA) == []
+    assert rows(engine, "select state from cases where id = :id", id=contradicting) == [{"state": "rejected"}]
+    assert_balanced(engine)
 
 
 def test_colleagues_and_companies_stay_and_lose_only_what_they_say_of_her(engine: Engine) -> None:
@@ -291,6 +313,35 @@ def test_a_person_is_found_by_any_spelling_by_contact_and_by_case(engine: Engine
         [bought] = receive(engine, 1, workflow="purchase_approval")
         with pytest.raises(Unknown, match="not about a person"):
             by_case(connection, bought)
+
+
+def test_the_contact_that_a_corrected_lead_left_behind_goes_with_it(engine: Engine) -> None:
+    [ben] = lead(engine, BEN | {"message": "Good morning"})
+    ada = misread(engine, ADA, correct={"email": BEN["email"], "phone": BEN["phone"]})
+    assert rows(engine, "select state, evidence from possible_duplicates") == [
+        {"state": "open", "evidence": {"lead": "the same, corrected"}}
+    ]
+    with engine.connect() as connection:
+        person = by_case(connection, ada)
+        assert person.cases == (ben, ada)
+        assert len(person.contacts) == 2
+        assert [note for note in plan(connection, person).notes if "duplicates" in note] == []
+    forget(engine, ada)
+    assert tell_systems(engine, BuiltinCrm(engine))["sent"] >= 2
+    assert len(rows(engine, "select from effects where operation = 'erase_contact' and state = 'sent'")) == 2
+    assert places_of(engine, [*OF_ADA, "babbage", "ben@engines"]) == []
+
+
+def test_what_a_corrected_lead_left_behind_stays_where_it_is_somebody_else_by_now(engine: Engine) -> None:
+    lead(engine, BEN | {"message": "Good morning"})
+    corrected = misread(engine, ADA, correct={"email": BEN["email"], "phone": BEN["phone"]})
+    [ada] = lead(engine, ADA)
+    forget(engine, corrected)
+    assert rows(engine, "select first_name from directory_contacts where first_name is not null") == [
+        {"first_name": "Ada"}
+    ]
+    with engine.connect() as connection:
+        assert by_case(connection, ada).cases == (ada,)
 
 
 def test_merged_contacts_are_one_person(engine: Engine) -> None:

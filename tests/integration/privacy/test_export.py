@@ -16,7 +16,7 @@ from include.privacy.erase import erase
 from include.privacy.export import as_json, delete_files, export, folder
 from include.privacy.person import Unknown, by_case, by_email
 from include.privacy.requests import export_to_file
-from tests.support.people import ADA, BEN, OF_ADA, lead, places_of, win
+from tests.support.people import ADA, BEN, OF_ADA, lead, lose, places_of, win
 from tests.support.work import rows
 
 
@@ -31,6 +31,17 @@ def test_everything_that_the_database_holds_of_her_is_in_it(engine: Engine) -> N
     assert {"leads", "deliveries", "effects", "crm_contacts", "mailbox", "events", "cases"} <= set(document["held"])
     assert all(word in told for word in ("lovelace", "+493023125017", "countess", "cj0kcq-of-ada", "lovelace liked it"))
     assert json.loads(document["held"]["deliveries"]["rows"][0]["body"]) == ADA
+
+
+def test_what_sales_wrote_of_a_lost_deal_is_in_it(engine: Engine) -> None:
+    [ada] = lead(engine, ADA)
+    lost = lose(engine, ada)
+    with engine.connect() as connection:
+        document = export(connection, by_case(connection, ada))
+    assert lost in document["known_as"]["cases"]
+    held = document["held"]
+    assert [row["reason"] for row in held["deal_changes"]["rows"]] == ["Too dear for Lovelace"]
+    assert any("Too dear for Lovelace" in row["body"] for row in held["deliveries"]["rows"])
 
 
 def test_of_a_colleague_it_holds_only_what_names_her(engine: Engine) -> None:

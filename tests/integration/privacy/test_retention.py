@@ -12,7 +12,7 @@ from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.systems import Mode
 from include.privacy import retention
 from include.privacy.erase import tell_systems
-from tests.support.people import ADA, BEN, OF_ADA, lead, places_of, win
+from tests.support.people import ADA, BEN, OF_ADA, lead, lose, misread, places_of, win
 from tests.support.work import assert_balanced, change, receive, rows
 
 KEPT = contract("lead_to_client").retention
@@ -84,6 +84,23 @@ def test_who_wrote_again_or_became_a_client_is_kept_as_long_as_that(engine: Engi
         {"first_name": None}, {"first_name": None}, {"first_name": "Ada"}
     ]  # fmt: skip
     assert rows(engine, "select state from cases where id = :id", id=later[0]) == [{"state": "finished"}]
+
+
+def test_a_lost_deal_keeps_nobody(engine: Engine) -> None:
+    [ada] = lead(engine, ADA)
+    lose(engine, ada)
+    after(engine, KEPT.personal_data + DAY)
+    tell_systems(engine, BuiltinCrm(engine))
+    assert places_of(engine, OF_ADA) == []
+
+
+def test_the_contact_that_a_corrected_lead_left_behind_goes_when_its_time_is_over(engine: Engine) -> None:
+    lead(engine, BEN | {"message": "Good morning"})
+    misread(engine, ADA, correct={"email": BEN["email"], "phone": BEN["phone"]})
+    after(engine, KEPT.personal_data + DAY)
+    tell_systems(engine, BuiltinCrm(engine))
+    assert len(rows(engine, "select from effects where operation = 'erase_contact' and state = 'sent'")) == 2
+    assert places_of(engine, [*OF_ADA, "babbage", "ben@engines"]) == []
 
 
 def test_an_open_case_is_never_touched(engine: Engine) -> None:

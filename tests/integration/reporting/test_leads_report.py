@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from include.reporting.intervals import Period
+from tests.support import people
 from tests.support.reports import at, end_deal, interval, lead, make, table, totals
 
 
@@ -32,6 +33,23 @@ def test_the_funnel_counts_each_thing_on_its_own_day(engine: Engine) -> None:
         ("", 0, 1),
         ("spring", 1, 0),
     ]
+
+
+def test_a_loss_is_told_of_its_first_day_whatever_becomes_of_the_deal(engine: Engine) -> None:
+    again, after_all = (
+        lead(engine, at(1, 9), owner="anna.berg"),
+        lead(engine, at(1, 10), owner="max.lang"),
+    )
+    for case in (again, after_all):
+        people.lose(engine, case, occurred_at=at(2, 15).isoformat())
+    monday = make(engine, "leads")
+    assert totals(monday)["lost"] == 2
+    assert table(monday, "owners") == [], "nobody has an open deal any more"
+    people.lose(engine, again, occurred_at=at(3, 15).isoformat())
+    people.win(engine, after_all, occurred_at=at(3, 16).isoformat())
+    assert make(engine, "leads").digest == monday.digest
+    told = totals(make(engine, "leads", interval(at(3).date())))
+    assert (told["won"], told["lost"]) == (1, 0)
 
 
 def test_a_week_has_its_days_and_a_day_begins_at_the_companys_midnight(engine: Engine) -> None:

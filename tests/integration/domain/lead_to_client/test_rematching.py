@@ -129,7 +129,7 @@ def test_a_correction_of_a_correction_reaches_the_crm_too(engine: Engine) -> Non
 
 def test_somebody_who_is_known_gets_the_lead_and_its_deal_and_the_other_contact_vanishes(engine: Engine) -> None:
     first = known(engine, lead(engine, email=RIGHT))
-    change(engine, "update deals set state = 'lost', closed_at = now()")
+    change(engine, "update deals set state = 'lost', closed_at = now(), lost_at = now()")
     case = lead(engine, until="find_duplicates", first_name="A.", last_name="King", email="ada@exmaple.org")
     before = known(engine, case)
     assert before["contact"] != first["contact"]
