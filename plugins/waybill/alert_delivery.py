@@ -55,8 +55,8 @@ def look_and_publish(
     if looker == signs.WATCHDOG:  # two who send make two series of each figure
         _send_metrics(alerts)
     _read_runs(alerts, airflow)
-    for error in errors[1:]:
-        alerts.problem(looker, error)
+    for further in errors[1:]:
+        alerts.problem(looker, further)
     if errors:
         raise errors[0]
     return {"raised": looked.raised, "recovered": looked.recovered, "again": again, "written": written}

@@ -20,6 +20,8 @@ from include.monitoring.watching.airflow import PARTS, Account
 from tests.standins.serving import served
 
 PASSWORD = "password of the watcher"
+TOKEN = "a token"
+"""Who shows it is logged in."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ def airflow_standin() -> Iterator[Airflow]:
     async def token(request: Request) -> JSONResponse:
         if await request.json() != {"username": "watcher", "password": airflow.password}:
             return JSONResponse({"detail": "Invalid credentials"}, 401)
-        return JSONResponse({"access_token": "a token"}, 201)
+        return JSONResponse({"access_token": TOKEN}, 201)
 
     async def import_errors(request: Request) -> JSONResponse:
         rows = [
@@ -115,7 +117,7 @@ def airflow_standin() -> Iterator[Airflow]:
 
 def answer(request: Request, name: str, rows: list[Any]) -> JSONResponse:
     """A page of a list, for who shows the token."""
-    if request.headers.get("authorization") != "Bearer a token":
+    if request.headers.get("authorization") != f"Bearer {TOKEN}":
         return JSONResponse({"detail": "Not authenticated"}, 401)
-    limit, offset = int(request.query_params["limit"]), int(request.query_params.get("offset", 0))
+    limit, offset = int(request.query_params.get("limit", 50)), int(request.query_params.get("offset", 0))
     return JSONResponse({name: rows[offset : offset + limit], "total_entries": len(rows)})

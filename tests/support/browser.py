@@ -17,6 +17,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, expect, sync_playwright
 
+from tests.standins.airflow import TOKEN
+from waybill.pages.airflow_api import COOKIE
+
+PACKAGES = ("chromium", "fonts-liberation")
+"""Without the fonts, pages have others than on most machines."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run"]  # fmt: skip
@@ -33,7 +38,7 @@ def find_chromium(own: str) -> str:
     if found := _installed(own):
         return found
     tried = []
-    apt = [["apt-get", "update", "-q"], ["apt-get", "install", "-qy", "--no-install-recommends", "chromium"]]
+    apt = [["apt-get", "update", "-q"], ["apt-get", "install", "-qy", "--no-install-recommends", *PACKAGES]]
     for commands in (apt if os.geteuid() == 0 and shutil.which("apt-get") else [], [_BY_PLAYWRIGHT]):
         for command in commands:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
@@ -122,7 +127,8 @@ class Seat:
         :param who: account and role, as `tests.support.pages` has them: `olga:op`.
         """
         context = browser.new_context(base_url=address, **{"viewport": DESK, **look})
-        context.add_cookies([{"name": "who", "value": who, "url": address}])
+        cookies = {"who": who, COOKIE: TOKEN}
+        context.add_cookies([{"name": name, "value": value, "url": address} for name, value in cookies.items()])
         self.page = context.new_page()
         self.watched = Watched(self.page)
 
@@ -142,8 +148,16 @@ class Seat:
         expect(self.page.locator(".said").first).to_contain_text(words)
 
     def can_use_the_page(self) -> None:
-        """Fail when something on it keeps people from using it, or it does not fit a phone."""
-        assert self.watched.barriers() == [], self.page.url
+        """Fail when something on it keeps people from using it at a desk or on a phone, or it does not fit a phone.
+
+        What is folded is unfolded first, for axe looks at nothing that is hidden.
+        """
+        self.page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        for size, theme in ((DESK, "light"), (PHONE, "dark"), (PHONE, "light")):
+            self.page.set_viewport_size(size)
+            self.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+            assert self.watched.barriers() == [], f"{self.page.url}, {size['width']} pixels wide, {theme}"
+        self.page.set_viewport_size(DESK)
         assert self.watched.too_wide() == 0, self.page.url
 
     def finds_in_timeline(self, case_id: int, kind: str, actor: str = "user:olga") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -13,6 +13,17 @@ from sqlalchemy import Engine, text
 _numbers = itertools.count(1)
 Told = tuple[datetime, str, str, str]
 """When, kind of the event, step, state."""
+
+
+def lead_of(days: int, minutes: int) -> list[Told]:
+    """A lead that came so many days ago, and took so many minutes to its end, nearly all of them at its answer."""
+    start = datetime.now(UTC) - timedelta(days=days)
+    claimed, end = start + timedelta(seconds=30), start + timedelta(minutes=minutes)
+    return [
+        (start, "received", "capture", "pending"),
+        (claimed, "claimed", "send_mail", "running"),
+        (end, "finished", "send_mail", "finished"),
+    ]
 
 
 def cases_with(engine: Engine, *stories: Sequence[Told], workflow: str = "lead_to_client") -> list[int]:

@@ -18,6 +18,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from include.data import database
+from tests.standins.airflow import TOKEN
+from waybill.pages.airflow_api import COOKIE
 
 GLANCE = "All workflows at a glance"
 """The caption of the board's first table."""
@@ -85,7 +87,7 @@ def pages_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return SimpleAuthManagerUser(username=name, role=role) if name else await resolve_user_from_token(None)
 
     def log_in(role: str | None, name: str = "olga") -> Browser:
-        cookies = {"who": f"{name}:{role}"} if role is not None else {}
+        cookies = {"who": f"{name}:{role}", COOKIE: TOKEN} if role is not None else {}
         return Browser(TestClient(app, root_path="/waybill", cookies=cookies))
 
     monkeypatch.setenv("WAYBILL_DATABASE_URL", engine.url.render_as_string(hide_password=False))

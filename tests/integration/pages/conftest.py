@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser
 from sqlalchemy import Engine
 
+from tests.standins.airflow import Airflow, airflow_standin
 from tests.standins.serving import served
 from tests.support.browser import Seat, browsing
 from tests.support.pages import pages_of
@@ -20,6 +21,14 @@ def log_in(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Call it with a role of Airflow's, with the empty one for an account without any, or None for a stranger."""
     with pages_of(engine, monkeypatch) as log_in:
         yield log_in
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow]:
+    """The Airflow around the pages; without it, none answers them."""
+    with airflow_standin() as airflow:
+        monkeypatch.setenv("WAYBILL_BASE_URL", airflow.url)
+        yield airflow
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,9 @@ from include.monitoring.views.health import quality, run_times
 from include.monitoring.watching.runs import Ended
 from include.stock.warehouse import FILE, VARIABLE
 from tests.integration.monitoring.test_alerts import set_aside
-from tests.support.histories import Told, cases_with
+from tests.standins.airflow import Airflow
+from tests.support.histories import cases_with, lead_of
+from tests.support.pages import Browser
 from tests.support.work import change, receive
 
 pytestmark = pytest.mark.airflow
@@ -80,16 +82,7 @@ def test_the_share_that_passed_the_checks_counts_each_case_once_on_the_day_it_ca
 
 
 def test_service_levels_are_told_by_week_and_where_they_were_missed(engine: Engine, log_in: Any) -> None:
-    def lead(days: int, minutes: int) -> list[Told]:
-        start = datetime.now(UTC) - timedelta(days=days)
-        claimed, end = start + timedelta(seconds=30), start + timedelta(minutes=minutes)
-        return [
-            (start, "received", "capture", "pending"),
-            (claimed, "claimed", "send_mail", "running"),
-            (end, "finished", "send_mail", "finished"),
-        ]
-
-    cases_with(engine, lead(14, 2), lead(14, 20), lead(7, 2), lead(7, 2))
+    cases_with(engine, lead_of(14, 2), lead_of(14, 20), lead_of(7, 2), lead_of(7, 2))
     keep_up(engine)
     seen = log_in("viewer").text("/health")
     levels = seen[seen.index("Service levels met, by week") : seen.index("Errors by step and cause")]
@@ -110,6 +103,20 @@ def test_a_run_without_cases_that_was_late_is_told_with_them(engine: Engine, log
     levels = seen[seen.index("Service levels met, by week") : seen.index("Errors by step and cause")]
     assert levels.count("<svg") == 1
     assert '<td>as a whole</td><td class="number">2</td><td class="number">1</td>' in levels
+
+
+def test_a_file_that_airflow_cannot_read_is_named_with_its_stack_trace_as_text(airflow: Airflow, log_in: Any) -> None:
+    assert '<p class="good">None.</p>' in _files(log_in("viewer"))
+    airflow.import_errors = {
+        "dags/broken.py": "  File <string>, line 3\n</pre><script>alert('it ran')</script>\nSyntaxError: invalid",
+        "dags/<img src=x onerror=alert(1)>.py": "ImportError",
+    }
+    seen = _files(log_in("viewer"))
+    assert "<summary>dags/broken.py</summary>" in seen
+    assert "File &lt;string&gt;, line 3\n&lt;/pre&gt;&lt;script&gt;alert(&#39;it ran&#39;)&lt;/script&gt;\nSynt" in seen
+    assert "<summary>dags/&lt;img src=x onerror=alert(1)&gt;.py</summary>" in seen
+    assert seen.count("<details>") == 2
+    assert not re.search("<script|<img|did not answer|None", seen)
 
 
 def test_an_airflow_that_does_not_answer_is_said_and_the_rest_is_shown(
@@ -164,3 +171,9 @@ def test_all_that_the_page_promises_is_on_it(engine: Engine, log_in: Any) -> Non
         assert f">{heading}</h2>" in seen
     assert 'href="/plugin/data-docs"' in seen
     assert "No run is counted yet" in seen
+
+
+def _files(visitor: Browser) -> str:
+    """The page's part about files."""
+    seen = visitor.text("/health")
+    return seen[seen.index("DAG files that Airflow cannot read") : seen.index("Service levels met, by week")]

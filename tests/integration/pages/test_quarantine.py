@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from psycopg.types.json import Jsonb
+from sqlalchemy import Engine, text
 
 from include.cases import store
 from include.cases.model import Reason, StepResult, Work
@@ -33,6 +34,15 @@ def aside(
         result = StepResult(quarantine=dict.fromkeys(ids, reasons))
         store.apply(Work(connection, workflow, "validate", 0, ids, "run-1"), result, None)
     return ids
+
+
+def corrected_before(engine: Engine, case: int, phone: str) -> None:
+    """Let a case have a correction from an earlier time that it was set aside."""
+    with authored(engine, actor="user:anna") as connection:
+        connection.execute(
+            text("insert into corrections (case_id, field, value, actor) values (:case, 'phone', :phone, 'user:anna')"),
+            {"case": case, "phone": Jsonb(phone)},
+        )
 
 
 def landed(browser: Browser, answer: httpx.Response) -> str:
@@ -133,11 +143,7 @@ def test_what_a_contract_lets_a_person_write_is_offered_although_nothing_like_it
 
 def test_who_may_only_look_sees_codes_and_no_personal_data_and_no_buttons(engine: Engine, log_in: Any) -> None:
     (case,) = aside(engine)
-    with authored(engine, actor="user:anna") as connection:
-        connection.exec_driver_sql(
-            "insert into corrections (case_id, field, value, actor) values (%s, 'phone', '\"089 777\"', 'user:anna')",
-            (case,),
-        )
+    corrected_before(engine, case, "089 777")
     for path in ("/quarantine", "/quarantine/lead_to_client/email.invalid", f"/quarantine/case/{case}"):
         page = log_in("viewer").text(path)
         assert "email.invalid" in page

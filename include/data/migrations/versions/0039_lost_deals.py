@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0039"
-down_revision = "0037"
+down_revision = "0038"
 
 UP = """
 -- the first time that a deal was lost; it stays when the deal is lost once more, or won after all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0040"
-down_revision = "0037"
+down_revision = "0039"
 
 UP = """
 create index directory_companies_by_name on directory_companies (name_key collate "C", id) where name_key is not null;
