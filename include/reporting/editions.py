@@ -39,6 +39,9 @@ class Edition:
     :param preview: whether the interval was not over; its revisions are counted apart from the final ones.
     :param tables: the rows of each figure; empty where only a list is asked for.
     :param effects: the ledger's keys of what went out.
+    :param corrects: whether other figures of the interval were published before.
+    :param returns: how often its figures were published again after others had taken their place. Neither is known
+        where only a list is asked for.
     """
 
     id: int
@@ -56,6 +59,8 @@ class Edition:
     written_at: datetime
     confirmed_at: datetime
     tables: Tables
+    corrects: bool = False
+    returns: int = 0
 
     @property
     def published(self) -> bool:
@@ -244,7 +249,15 @@ def _edition(row: Sequence[Any]) -> Edition:
     return Edition(values[0], values[1], Period(values[2]), *values[3:])
 
 
-_ONE = text(f"select {_COLUMNS}, figures from report_editions where id = :id")
+# Of the editions of its interval that were published up to it, those whose figures are not those of the one before.
+_ONE = text(f"""
+    select {_COLUMNS}, figures, changes > 1, greatest(came - 1, 0) from report_editions e, lateral (
+        select count(*) as changes, count(*) filter (where digest = e.digest) as came from (
+            select digest, lag(digest) over (order by revision) as former from report_editions
+            where report = e.report and period = e.period and first_day = e.first_day and preview = e.preview
+              and state = 'published' and revision <= e.revision) published
+        where digest is distinct from former) told
+    where id = :id""")
 _INSERT = text("""
     insert into report_editions (report, period, first_day, starts_at, ends_at, preview, revision, digest, figures,
                                  state, reasons, run_id)

@@ -1,8 +1,9 @@
 """What goes out of an edition, as effects: messages, plots, mails, files, rows, spreadsheets, a webhook.
 
 Messages, mails and webhooks have the figures' digest in their key, so nobody gets the same figures of an interval
-twice. Files, rows and spreadsheets have the revision as well: what lies there is always the newest. A preview says
-everywhere that it is one, has files of its own, and goes to people only: programs get what is final.
+twice; those that come back after others are told again, for who was told others must not keep them. Files, rows and
+spreadsheets have the revision as well: what lies there is always the newest. A preview says everywhere that it is one,
+has files of its own, and goes to people only: programs get what is final.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def plan(edition: Edition, interval: Interval, connected: Collection[str] = ()) 
     """
     report = REPORTS[edition.report]
     to: Readers = readers()[edition.report]
-    same = _same(edition)
+    same = _told(edition)
     effects = _digests(report, edition, interval, same) if to.chat else []
     if to.mail:
         mail = _mail(report, edition, interval)
@@ -52,7 +53,7 @@ def plan(edition: Edition, interval: Interval, connected: Collection[str] = ()) 
 def to_programs(edition: Edition, interval: Interval, connected: Collection[str] = ()) -> list[Effect]:
     """Return what goes out of a published edition to other than people; see `plan`."""
     connected = () if edition.preview else connected
-    newest = f"{_same(edition)}/{edition.revision}"
+    newest = f"{_figures(edition)}/{edition.revision}"
     effects = [_effect(FILES, "write_files", newest, "folder", {"edition": edition.id})]
     if WAREHOUSE in connected:
         effects.append(_effect(WAREHOUSE, "write_rows", newest, "warehouse", {"edition": edition.id}))
@@ -60,13 +61,18 @@ def to_programs(edition: Edition, interval: Interval, connected: Collection[str]
         effects.append(_effect(SHEETS, "write_sheets", newest, "sheets", {"edition": edition.id}))
     if WEBHOOK in connected:
         called = _call(REPORTS[edition.report], edition, interval)
-        effects.append(_effect(WEBHOOK, "call_webhook", _same(edition), "webhook", called))
+        effects.append(_effect(WEBHOOK, "call_webhook", _told(edition), "webhook", called))
     return effects
 
 
-def _same(edition: Edition) -> str:
-    """Return what the keys have in common of all that tells the same figures of an interval."""
+def _figures(edition: Edition) -> str:
+    """Return what the keys have in common of all that is about the same figures of an interval."""
     return f"{edition.place}/{edition.digest[:KEY_DIGITS]}"
+
+
+def _told(edition: Edition) -> str:
+    """Return what the keys have in common of all that tells these figures; no number where they are told first."""
+    return _figures(edition) + (f"/again-{edition.returns}" if edition.returns else "")
 
 
 def deliver(engine: Engine, provider: Provider, step: str) -> int:
@@ -96,7 +102,7 @@ def _effect(step: str, operation: str, place: str, target: str, payload: dict[st
 def _headline(report: Report, edition: Edition, interval: Interval) -> str:
     if edition.preview:
         return f"Preview: {report.title}, {interval}"
-    again = "" if edition.revision == 1 else ", put right"
+    again = ", put right" if edition.corrects else ""
     return f"{report.title}, {interval}{again}"
 
 

@@ -207,10 +207,11 @@ def reports_dag(dag_id: str, period: Period, *, cron: str, purpose: str) -> DAG:
         purpose=purpose,
         params={"reports": chosen, "preview": preview},
     ) as dag:
-        before = f"{{{{ {UNTIL}.isoformat() }}}}"
+        # A form of Airflow's names the last interval that is over, also when somebody wants to see the one that is not.
+        moment = f"{{{{ (dag_run.run_after if params.preview else {UNTIL}).isoformat() }}}}"
         made = [
             MakeReportOperator(
-                task_id=name, task_display_name=titles[name], report=name, period=period, before=before,
+                task_id=name, task_display_name=titles[name], report=name, period=period, moment=moment,
                 owner=contract("reports").step(name).owner.id,
             )
             for name in REPORTS

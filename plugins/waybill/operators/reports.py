@@ -39,18 +39,18 @@ class MakeReportOperator(BaseOperator):
     The run's parameter `reports` names those that are asked for; the others are skipped. With `preview` it is about the
     day, week or month that the moment is in, so far.
 
-    :param before: (templated) the moment.
+    :param moment: (templated) the moment.
     :returns: the edition's id.
     :raises ReportRefused: when a check fails; it names the reasons.
     """
 
-    template_fields: Sequence[str] = ("before",)
+    template_fields: Sequence[str] = ("moment",)
 
-    def __init__(self, *, report: str, period: Period, before: str, **kwargs: Any) -> None:
+    def __init__(self, *, report: str, period: Period, moment: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.report = report
         self.period = period
-        self.before = before
+        self.moment = moment
 
     def execute(self, context: Context) -> int:
         """Make it."""
@@ -58,7 +58,7 @@ class MakeReportOperator(BaseOperator):
         if self.report not in chosen:
             raise AirflowSkipException(f"{self.report} was not asked for")
         of = begun if context["params"].get("preview") else last_whole
-        interval = of(self.period, datetime.fromisoformat(self.before), warehouse().zone)
+        interval = of(self.period, datetime.fromisoformat(self.moment), warehouse().zone)
         ways = connected_steps(self.report)
         edition = editions.make(
             engine(),

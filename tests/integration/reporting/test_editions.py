@@ -151,6 +151,45 @@ def test_what_was_not_delivered_yet_is_withdrawn_when_the_figures_change(engine:
     assert "Leads: 2" in str(message["blocks"])
 
 
+def test_figures_that_come_back_after_others_are_told_again(engine: Engine, tmp_path: Path) -> None:
+    case = lead(engine, at(2, 9))
+    for day in (2, 3, 2, 3):
+        change(engine, "update report_lead_facts set happened_at = :at where case_id = :id", at=at(day, 9), id=case)
+        for _ in range(2):
+            make(engine, "leads", connected=[WEBHOOK])
+            send(engine, tmp_path)
+    right = "Leads, Mon 2 Mar 2026, put right"
+    assert [message["text"] for message in told(engine)] == ["Leads, Mon 2 Mar 2026", right, right, right]
+    assert ["Leads: 1" in str(message["blocks"]) for message in told(engine)] == [True, False, True, False]
+    assert len(rows(engine, "select 1 from mailbox")) == 4 * 3
+    calls = rows(engine, "select payload->'data'->'revision' as revision from effects where system = 'webhook'")
+    assert [call["revision"] for call in calls] == [1, 2, 3, 4], "each a key, and so an id, of its own"
+
+
+def test_what_was_told_before_keys_had_numbers_is_not_told_again(engine: Engine, tmp_path: Path) -> None:
+    """Former releases had the digest in the key and nothing else."""
+    lead(engine, at(2, 9))
+    former = make(engine, "leads")
+    lead(engine, at(2, 10))
+    later = make(engine, "leads")
+    for edition in (former, later):
+        place = f"reports/leads/daily/2026-03-02/{edition.digest[:16]}"
+        assert f"{place}/revenue_operations/post_message" in edition.effects
+    send(engine, tmp_path)
+    assert make(engine, "leads").effects == later.effects
+
+
+def test_the_first_that_is_published_puts_nothing_right(engine: Engine, tmp_path: Path) -> None:
+    case = lead(engine, at(2, 9))
+    change(engine, "update report_lead_facts set processed_at = received_at - interval '1 hour'")
+    assert not make(engine, "leads").published
+    change(engine, "update report_lead_facts set processed_at = received_at + interval '1 minute' where case_id = :id",
+           id=case)  # fmt: skip
+    assert make(engine, "leads").revision == 2
+    send(engine, tmp_path)
+    assert [message["text"] for message in told(engine)] == ["Leads, Mon 2 Mar 2026"]
+
+
 class Crash(BaseException):
     """The process dies."""
 

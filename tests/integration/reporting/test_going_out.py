@@ -7,11 +7,16 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from copy import copy
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.api_fastapi.core_api.datamodels.dag_run import TriggerDAGRunPostBody
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.serialization.serialized_objects import DagSerialization
 from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 from sqlalchemy import Engine
@@ -25,6 +30,7 @@ from include.reporting.intervals import Period
 from tests.standins.serving import served
 from tests.support.reports import at, files_of, lead, make
 from tests.support.work import change, rows
+from waybill.dags import reports_dag
 from waybill.hooks.http import ConnectionUnusable
 from waybill.operators.reports import DeliverReportsOperator, MakeReportOperator, ReportRefused
 from waybill.reports import WebhookHook, report_files
@@ -76,8 +82,8 @@ def run(operator: Any, **params: Any) -> Any:
     return operator.execute({"params": params, "run_id": "manual"})
 
 
-def make_daily(report: str = "leads", before: str = "2026-03-03T04:00:00+00:00", **params: Any) -> Any:
-    operator = MakeReportOperator(task_id=report, report=report, period=Period.DAILY, before=before)
+def make_daily(report: str = "leads", moment: str = "2026-03-03T04:00:00+00:00", **params: Any) -> Any:
+    operator = MakeReportOperator(task_id=report, report=report, period=Period.DAILY, moment=moment)
     return run(operator, **params)
 
 
@@ -171,6 +177,32 @@ def test_the_tasks_make_check_and_deliver(engine: Engine, tmp_path: Path) -> Non
         run(DeliverReportsOperator(task_id=WEBHOOK, step=WEBHOOK))
     with pytest.raises(AirflowSkipException, match="not asked for"):
         make_daily("stock", reports=["leads"])
+
+
+@pytest.mark.parametrize("period", [Period.DAILY, Period.MONTHLY])
+def test_a_preview_from_the_form_of_airflow_is_about_now_and_the_final_one_about_what_is_over(
+    engine: Engine, period: Period
+) -> None:
+    dag = reports_dag(f"reports_{period}", period, cron="0 5 1 * *", purpose="")
+    now = datetime.now(UTC)
+    # The form posts a moment and no interval; the server makes one of it, which is over.
+    as_served = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    asked = TriggerDAGRunPostBody(logical_date=now).validate_context(as_served)
+    assert asked["data_interval"].end < now
+    for preview in (False, True):
+        context: Any = {
+            "dag_run": SimpleNamespace(run_after=asked["run_after"], run_type="manual"),
+            "data_interval_end": asked["data_interval"].end,
+            "params": {"preview": preview, "reports": ["leads"]},
+            "run_id": asked["run_id"],
+        }
+        task = copy(dag.get_task("leads"))
+        task.render_template_fields(context)
+        task.execute(context)
+    final, so_far = rows(engine, "select preview, ends_at from report_editions order by id")
+    assert (final["preview"], final["ends_at"] < now) == (False, True)
+    assert (so_far["preview"], so_far["ends_at"] >= now) == (True, True)
+    assert datetime.now(UTC) - so_far["ends_at"] < timedelta(minutes=5)
 
 
 def test_a_refused_report_fails_its_task_with_the_reasons(engine: Engine) -> None:
