@@ -44,7 +44,7 @@ def pages(engine: Engine, log_in: Any, pair: int) -> list[str]:  # noqa: F811
     [case] = aside(engine, reasons=[*FAULTS, Reason("lead.fields", LONG, "message")])
     alert = raised(engine)
     olga = log_in("op")
-    olga.submit("/alerts", "/alerts/quiet", ids=[raised(engine, 2)], **AN_HOUR)
+    olga.submit("/alerts", "/alerts", ids=[raised(engine, 2)], **AN_HOUR)
     olga.submit("/alerts", "/alerts/windows", **MAINTENANCE)
     edition = make(engine, "leads")
     return [
