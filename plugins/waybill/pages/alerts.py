@@ -6,13 +6,14 @@ Without personal data. What is done here is in `include.monitoring.alerts.quiet`
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Form, HTTPException
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from fastapi import APIRouter, Depends, Form, HTTPException
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,7 +27,7 @@ from include.monitoring.views import alert_list
 from include.monitoring.watching import outside
 from include.monitoring.watching.wellbeing import unwell
 from waybill.pages.rendering import HEADERS, page, redirect
-from waybill.pages.visitor import Acting, Looking
+from waybill.pages.visitor import Acting, Looking, Visitor
 
 RUNBOOKS = Path(__file__).resolve().parents[3] / "docs" / "runbooks"
 HOURS = {1: "1 hour", 4: "4 hours", 12: "12 hours", 24: "1 day", 72: "3 days", 168: "7 days"}
@@ -46,43 +47,39 @@ Shown = Annotated[int | None, Form()]
 """The alert on whose own page the form is; None on the page of all of them."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What the form holds with which alerts get quiet."""
+
+    ids: Annotated[list[int] | None, Form()] = None
+    hours: Hours = None
+    reason: Reason = ""
+
+
 @router.get("/alerts")
 def show(visitor: Looking, before: int | None = None, said: str | None = None) -> HTMLResponse:
     """Show what is open, what is quiet, maintenance, and what is over."""
-    with engine().connect() as connection:
-        found = alert_list.open_alerts(connection)
-        over = alert_list.resolved(connection, before=before)
-        return page(
-            "alerts.html", visitor, tab="alerts", said=said, unwell=unwell(connection, since=_STARTED),
-            loud=[each for each in found if each.quiet is None], hours=HOURS, most=alert_list.MOST_OPEN,
-            count=len(found),
-            groups=[(title, [each for each in found if each.quiet == how]) for how, title in QUIET.items()],
-            windows=quiet.windows(connection), subjects=_subjects(), over=over, first=before is None,
-            older=over[-1].id if len(over) == alert_list.PAGE else None, life=alert_list.life(connection),
-            problems=alert_list.problems(connection), outside=bool(outside.address()),
-            alone=outside.MISSING if outside.is_missing() else None, longest=LONGEST_REASON, now=datetime.now(UTC),
-        )  # fmt: skip
+    return _list(visitor, before=before, said=said)
 
 
-@router.post("/alerts/quiet")
-def hold(  # noqa: PLR0917 - the fields of one form
-    visitor: Acting,
-    how: Annotated[quiet.How, Form()],
-    ids: Annotated[list[int] | None, Form()] = None,
-    hours: Hours = None,
-    reason: Reason = "",
-    shown: Shown = None,
-) -> RedirectResponse:
+@router.post("/alerts")
+def hold(
+    visitor: Acting, how: Annotated[quiet.How, Form()], wanted: Annotated[Wanted, Depends()], shown: Shown = None
+) -> Response:
     """Acknowledge or snooze the alerts that are ticked, or the one whose page it is."""
-    if not ids:
-        return redirect("alerts", "Nothing was changed: choose at least one alert.")
+    ids, hours = wanted.ids or [], wanted.hours
     until = None if hours is None else datetime.now(UTC) + timedelta(hours=hours)
     try:
-        held = quiet.hold(engine(), ids, how, until=until, reason=reason, actor=visitor.actor)
+        if not ids:
+            raise quiet.Refused("choose at least one alert")
+        held = quiet.hold(engine(), ids, how, until=until, reason=wanted.reason, actor=visitor.actor)
     except quiet.Refused as refusal:
-        return redirect(_page_of(shown), f"Nothing was changed: {refusal}.")
+        if shown is None:
+            return _list(visitor, refused=str(refusal), wanted=wanted)
+        return _one(shown, visitor, refused=str(refusal), wanted=wanted)
     left = "" if held == len(ids) else f" {len(ids) - held} left as they were: over meanwhile, or so already."
-    return redirect(_page_of(shown), f"{held} {how} for {HOURS.get(hours or 0, f'{hours} hours')}.{left}")
+    words = f"{held} {how} for {HOURS.get(hours or 0, f'{hours} hours')}.{left}"
+    return redirect(_page_of(shown), words, refused=not held)
 
 
 @router.post("/alerts/{alert_id}/speak")
@@ -91,7 +88,7 @@ def speak(alert_id: int, visitor: Acting, reason: Reason = "", shown: Shown = No
     try:
         ended = quiet.speak_again(engine(), alert_id, actor=visitor.actor, reason=reason or "it is to be told again")
     except quiet.Refused as refusal:
-        return redirect(_page_of(shown), f"Nothing was changed: {refusal}.")
+        return redirect(_page_of(shown), f"Nothing was changed: {refusal}.", refused=True)
     return redirect(_page_of(shown), "It is told again within a minute." if ended else "It was not quiet any more.")
 
 
@@ -112,7 +109,7 @@ def announce(
         ends = None if hours is None else (begins or datetime.now(UTC)) + timedelta(hours=hours)
         quiet.open_window(engine(), what=what, name=name, starts=begins, ends=ends, reason=reason, actor=visitor.actor)
     except quiet.Refused as refusal:
-        return redirect("alerts", f"Nothing was changed: {refusal}.")
+        return redirect("alerts", f"Nothing was changed: {refusal}.", refused=True)
     return redirect("alerts", f"Maintenance of {name} is announced; what lasts longer is told at its end.")
 
 
@@ -137,16 +134,7 @@ def alive() -> PlainTextResponse:
 @router.get("/alerts/{alert_id}")
 def one(alert_id: int, visitor: Looking, said: str | None = None) -> HTMLResponse:
     """Return what an alert says now, what was done about it, and the cases behind it."""
-    with engine().connect() as connection:
-        alert = alert_list.one(connection, alert_id)
-        if alert is None:
-            raise HTTPException(404, "there is no such alert")
-        found = cases_of(connection, alert_id)
-        done = alert_list.actions(connection, alert_id)
-    return page(
-        "alert.html", visitor, tab="alerts", said=said, alert=alert, cases=found, actions=done, most=MOST_LISTED,
-        hours=HOURS, longest=LONGEST_REASON,
-    )  # fmt: skip
+    return _one(alert_id, visitor, said=said)
 
 
 @router.get("/runbooks/{kind}")
@@ -154,6 +142,45 @@ def runbook(kind: Kind, visitor: Looking) -> HTMLResponse:
     """Return the page for a kind of alert; only known kinds are looked up."""
     title, content = _runbook(kind)
     return page("runbook.html", visitor, tab="alerts", title=title, content=content)
+
+
+def _list(
+    visitor: Visitor,
+    *,
+    before: int | None = None,
+    said: str | None = None,
+    refused: str = "",
+    wanted: Wanted | None = None,
+) -> HTMLResponse:
+    """Return the page of all alerts; refused, it has again what was ticked and written."""
+    with engine().connect() as connection:
+        found = alert_list.open_alerts(connection)
+        over = alert_list.resolved(connection, before=before)
+        return page(
+            "alerts.html", visitor, tab="alerts", said=said, refused=refused, status=422 if refused else 200,
+            unwell=unwell(connection, since=_STARTED), loud=[each for each in found if each.quiet is None],
+            hours=HOURS, most=alert_list.MOST_OPEN, count=len(found), wanted=wanted or Wanted(),
+            groups=[(title, [each for each in found if each.quiet == how]) for how, title in QUIET.items()],
+            windows=quiet.windows(connection), subjects=_subjects(), over=over, first=before is None,
+            older=over[-1].id if len(over) == alert_list.PAGE else None, life=alert_list.life(connection),
+            problems=alert_list.problems(connection), outside=bool(outside.address()),
+            alone=outside.MISSING if outside.is_missing() else None, longest=LONGEST_REASON, now=datetime.now(UTC),
+        )  # fmt: skip
+
+
+def _one(
+    alert_id: int, visitor: Visitor, *, said: str | None = None, refused: str = "", wanted: Wanted | None = None
+) -> HTMLResponse:
+    with engine().connect() as connection:
+        alert = alert_list.one(connection, alert_id)
+        if alert is None:
+            raise HTTPException(404, "there is no such alert")
+        found = cases_of(connection, alert_id)
+        done = alert_list.actions(connection, alert_id)
+    return page(
+        "alert.html", visitor, tab="alerts", said=said, refused=refused, status=422 if refused else 200, alert=alert,
+        cases=found, actions=done, most=MOST_LISTED, hours=HOURS, longest=LONGEST_REASON, wanted=wanted or Wanted(),
+    )  # fmt: skip
 
 
 @cache

@@ -67,7 +67,7 @@ def decide(pair_id: int, visitor: Acting, decision: Annotated[str, Form()]) -> R
     except decisions.PairUnknown:
         raise HTTPException(404, "there is no such pair") from None
     except decisions.DecidedOtherwise as error:
-        return redirect(f"{PLACE}/{pair_id}", f"Nothing was changed: {error}.")
+        return redirect(f"{PLACE}/{pair_id}", f"Nothing was changed: {error}.", refused=True)
     if done.changed:
         return redirect(f"{PLACE}/{pair_id}", f"Pair {pair_id} is {DONE[decision]}.")
     return redirect(f"{PLACE}/{pair_id}", f"Nothing was changed: pair {pair_id} is {done.state} already.")

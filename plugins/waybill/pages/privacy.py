@@ -60,7 +60,7 @@ def erase_person(
     """Erase, or say why not; a second time there is nothing left. The ledger's DAG tells the CRM within seconds."""
     back = f"person?case={case}"
     if confirmed != "yes":
-        return redirect(back, "Nothing was erased: tick that it cannot be undone.")
+        return redirect(back, "Nothing was erased: tick that it cannot be undone.", refused=True)
     with engine().connect() as connection:
         person = _person(connection, case)
     runs = runs_naming(request, person)
@@ -68,7 +68,7 @@ def erase_person(
         with authored(engine(), actor=visitor.actor, step="handle_request") as connection:
             done = erase(connection, person, actor=visitor.actor, reason=reason, mode=Mode(current().effect_mode))
     except Refused as error:
-        return redirect(back, f"Nothing was erased: {error}.")
+        return redirect(back, f"Nothing was erased: {error}.", refused=True)
     delete_files(person)
     if done.id is None:
         return redirect(back, "There is nothing left to erase.")

@@ -5,7 +5,7 @@ Whoever asks for something else than a page, such as a script of ours, gets Fast
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
@@ -13,8 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from waybill.pages.rendering import page
+from waybill.pages.rendering import PREFIX, TABS, page
 
 LOGIN = "/api/v2/auth/login"
 """Airflow's own way to the login of whatever auth manager it has."""
@@ -55,6 +56,23 @@ def _wants_page(request: Request) -> bool:
 
 
 def _refusal(request: Request, status: int, detail: str) -> Response:
-    login = f"{LOGIN}?next={quote(str(request.url), safe='')}" if status == 401 else None
+    login = f"{LOGIN}?next={quote(_back(request), safe='')}" if status == 401 else None
     title = TITLES.get(status, "This cannot be done")
     return page("refusal.html", None, tab="", status=status, title=title, detail=detail, login=login)
+
+
+def _back(request: Request) -> str:
+    """Where the login leads to: what was asked for; for a form, which nothing can send again, the page it was on."""
+    if request.method in {"GET", "HEAD"}:
+        return str(request.url)
+    came = urlsplit(request.headers.get("referer", ""))
+    ours = came.netloc == request.url.netloc and came.path.startswith(f"{PREFIX}/")
+    if ours and _is_page(request.app, came.path.removeprefix(PREFIX)):
+        return str(request.url.replace(path=came.path, query=came.query))
+    tab = request.url.path.removeprefix(PREFIX).split("/")[1]
+    return str(request.url.replace(path=f"{PREFIX}/{tab if tab in TABS else 'board'}", query=""))
+
+
+def _is_page(app: FastAPI, path: str) -> bool:
+    asked = {"type": "http", "method": "GET", "path": path}
+    return any(route.matches(asked)[0] is Match.FULL for route in app.routes)

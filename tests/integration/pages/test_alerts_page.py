@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def test_what_is_open_quiet_and_over_is_shown_apart(engine: Engine, log_in: Any)
     first, second, third = (raised(engine, number) for number in (1, 2, 3))
     Alerts(engine).recover(resolution="it was mended", kinds=(Kind.TASK_FAILED,), ids=[third])
     op = log_in("op")
-    assert op.submit("/alerts", "/alerts/quiet", ids=[second], **AN_HOUR).status_code == 303
+    assert op.submit("/alerts", "/alerts", ids=[second], **AN_HOUR).status_code == 303
     seen = log_in("viewer").text("/alerts")
     opened, rest = seen.split('id="quiet-2"', 1)
     assert "Open: 1" in opened
@@ -49,15 +50,30 @@ def test_a_snooze_without_an_end_a_reason_or_an_alert_is_refused_in_words(
     fields = {"ids": [raised(engine)], **AN_HOUR}
     del fields[left_out]
     op = log_in("op")
-    answer = op.submit("/alerts", "/alerts/quiet", **fields)
-    assert why in op.text(answer.headers["location"].removeprefix("/waybill"))
+    answer = op.submit("/alerts", "/alerts", **fields)
+    assert answer.status_code == 422
+    assert re.search(rf'<p class="said bad" role="alert">Nothing was changed: [^<]*{why}', answer.text)
     assert rows(engine, "select quiet from alerts") == [{"quiet": None}]
+
+
+def test_a_refused_form_keeps_what_was_ticked_and_written(engine: Engine, log_in: Any) -> None:
+    first, second = raised(engine, 1), raised(engine, 2)
+    op = log_in("op")
+    lists = op.submit("/alerts", "/alerts", ids=[second], **{**AN_HOUR, "reason": " "}).text
+    assert re.findall(r'name="ids" value="(\d+)"[^>]*checked', lists) == [str(second)]
+    assert '<option value="1" selected>1 hour' in lists
+    unticked = op.submit("/alerts", "/alerts", **AN_HOUR).text
+    assert 'value="it is night"' in unticked
+    of_one = op.submit(f"/alerts/{first}", "/alerts", ids=[first], shown=first, how="snoozed", reason="it is night")
+    assert "nothing is quiet without an end" in of_one.text
+    assert 'value="it is night"' in of_one.text
+    assert f'name="shown" value="{first}"' in of_one.text, "it is the alert's own page"
 
 
 @pytest.mark.parametrize("hours", ["0", "-1", "100000", "for ever"])
 def test_an_end_that_is_none_is_refused(engine: Engine, log_in: Any, hours: str) -> None:
     fields = {"ids": [raised(engine)], **AN_HOUR, "hours": hours}
-    assert log_in("op").submit("/alerts", "/alerts/quiet", **fields).status_code == 422
+    assert log_in("op").submit("/alerts", "/alerts", **fields).status_code == 422
     assert rows(engine, "select quiet from alerts") == [{"quiet": None}]
 
 
@@ -68,7 +84,7 @@ def test_every_action_needs_the_role_and_the_token(engine: Engine, log_in: Any) 
     change(engine, "update alerts set quiet = 'snoozed', quiet_until = now() + interval '1 hour'")
     before = rows(engine, "select * from alert_actions")
     for path, fields in (
-        ("/alerts/quiet", {"ids": [alert_id], **AN_HOUR}),
+        ("/alerts", {"ids": [alert_id], **AN_HOUR}),
         (f"/alerts/{alert_id}/speak", {}),
         ("/alerts/windows", MAINTENANCE),
         ("/alerts/windows/1/end", {}),
@@ -112,13 +128,14 @@ def test_maintenance_that_makes_no_sense_is_refused_in_words(
     op = log_in("op")
     fields = {**MAINTENANCE, field: value}
     answer = op.submit("/alerts", "/alerts/windows", **{name: given for name, given in fields.items() if given})
-    assert why in op.text(answer.headers["location"].removeprefix("/waybill"))
+    said = op.text(answer.headers["location"].removeprefix("/waybill"))
+    assert re.search(rf'<p class="said bad" role="alert">Nothing was changed: [^<]*{why}', said)
     assert rows(engine, "select * from maintenance_windows") == []
 
 
 def test_an_alert_can_be_told_again_before_its_time(engine: Engine, log_in: Any) -> None:
     alert_id, op = raised(engine), log_in("op")
-    op.submit("/alerts", "/alerts/quiet", ids=[alert_id], **AN_HOUR)
+    op.submit("/alerts", "/alerts", ids=[alert_id], **AN_HOUR)
     for _ in range(2):
         op.submit("/alerts", f"/alerts/{alert_id}/speak")
     assert Alerts(engine).speak_again() == 1

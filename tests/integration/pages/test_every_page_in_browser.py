@@ -48,7 +48,7 @@ def pages(engine: Engine, airflow: Airflow, log_in: Any, pair: int) -> list[str]
     alert = raised(engine)
     olga = log_in("op")
     quiet = raised(engine, 2)
-    olga.submit("/alerts", "/alerts/quiet", ids=[quiet], **AN_HOUR)
+    olga.submit("/alerts", "/alerts", ids=[quiet], **AN_HOUR)
     olga.submit("/alerts", "/alerts/windows", **MAINTENANCE)
     edition = make(engine, "leads")
     cases_with(engine, lead_of(7, 20))

@@ -521,7 +521,7 @@ def test_what_somebody_else_decided_otherwise_stays(engine: Engine, log_in: Any,
     log_in("op", "anna").submit(path, path, decision="keep apart")
     answer = olga.submit(path, path, decision="merge")
     said = landed(olga, answer)
-    assert "Nothing was changed: pair 1 was kept apart by user:anna" in said
+    assert '<p class="said bad" role="alert">Nothing was changed: pair 1 was kept apart by user:anna' in said
     assert olga.submit(path, path, decision="other").status_code == 422
     assert pair_state(engine) == ("kept apart", "user:anna")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -48,6 +49,29 @@ def test_a_stranger_is_led_to_the_login_and_back(log_in: Any) -> None:
     answer = client().get("/board")
     assert answer.status_code == 401
     assert re.search(r'href="/api/v2/auth/login\?next=http[^"]+board"', answer.text)
+
+
+@pytest.mark.parametrize(
+    ("form", "came_from", "back"),
+    [
+        ("/effects", "http://testserver/waybill/effects?state=dead", "/waybill/effects?state=dead"),
+        ("/effects", "http://elsewhere/waybill/effects?state=dead", "/waybill/effects"),
+        ("/effects", "http://testserver/dags", "/waybill/effects"),
+        ("/quarantine/case/7/release", "http://testserver/waybill/quarantine/case/7", "/waybill/quarantine/case/7"),
+        ("/quarantine/case/7/release", "http://testserver/waybill/quarantine/case/7/release", "/waybill/quarantine"),
+        ("/person/erase", "http://testserver/waybill/person?case=7", "/waybill/person?case=7"),
+        ("/person/erase", "", "/waybill/board"),
+    ],
+)
+def test_whose_login_ended_while_they_filled_in_a_form_is_led_back_to_its_page(
+    log_in: Any, form: str, came_from: str, back: str
+) -> None:
+    assert log_in
+    answer = client().post(form, data={"reason": "a joke"}, headers={"referer": came_from})
+    assert answer.status_code == 401
+    link = re.search(r'href="/api/v2/auth/login\?next=([^"]+)"', answer.text)
+    assert link
+    assert unquote(link[1]) == f"http://testserver{back}"
 
 
 def test_whoever_may_not_act_is_told_so(log_in: Any) -> None:
