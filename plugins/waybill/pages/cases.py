@@ -18,10 +18,12 @@ from include.monitoring.views.case import LONGEST_BODY, delivery_of, fields_of, 
 from include.monitoring.views.levels import first_due, levels_of
 from include.monitoring.views.search import GROUPS, STATES, Filters
 from include.monitoring.views.timeline import MOST_EFFECTS, Run, timeline
-from waybill.pages.rendering import PREFIX, page, run_link
-from waybill.pages.visitor import Looking, Visitor
+from waybill.pages.rendering import PREFIX, page, redirect, run_link
+from waybill.pages.visitor import Looking, Visitor, concealed, revealed
 
 LONGEST_WORD = 300
+LONGEST_SOUGHT = 5000
+"""Characters of what is looked for when nobody can read it."""
 Word = Annotated[str, Field(max_length=LONGEST_WORD)]
 CaseId = Annotated[int, Field(ge=0, le=search.LARGEST_ID)]
 
@@ -42,21 +44,38 @@ class Asked(BaseModel):
         return Filters(self.workflow or None, self.state or None, self.step or None, self.owner.strip() or None)
 
 
+class Addressed(Asked):
+    """What the address of a list asks for.
+
+    :param sought: what is looked for, as `concealed` has it.
+    """
+
+    sought: Annotated[str, Field(max_length=LONGEST_SOUGHT)] = ""
+    said: str | None = None
+
+
 router = APIRouter()
 
 
 @router.get("/cases")
-def list_cases(visitor: Looking, asked: Annotated[Asked, Query()]) -> Response:
-    """Show the cases that stand somewhere, or, by a link that says so, those that fit what is looked for."""
-    return _listing(visitor, asked.q.strip(), asked.filters, asked.before)
+def list_cases(visitor: Looking, asked: Annotated[Addressed, Query()]) -> Response:
+    """Show the cases that stand somewhere, or those that fit what is looked for."""
+    q = revealed(asked.sought, visitor) if asked.sought else asked.q.strip()
+    if q is None:
+        return redirect("cases", "What was looked for is not kept that long, nor for anybody else: type it again.")
+    return _listing(visitor, q, asked)
 
 
 @router.post("/cases")
 def search_cases(visitor: Looking, asked: Annotated[Asked, Form()]) -> Response:
-    """Show what was looked for. It changes nothing: the form is posted so that no address or number gets into a log."""
-    if not asked.q.strip():
-        return RedirectResponse(f"{PREFIX}/cases{_query(asked.filters)}", status_code=303)
-    return _listing(visitor, asked.q.strip(), asked.filters, asked.before)
+    """Lead to what is looked for.
+
+    It changes nothing: the form is posted so that no address or number gets into a log, and leads to an address, so
+    that one comes back to the hits.
+    """
+    q = asked.q.strip()
+    sought = concealed(q, visitor) if q else None
+    return RedirectResponse(f"{PREFIX}/cases{_query(asked.filters, sought=sought)}", status_code=303)
 
 
 @router.get("/cases/{case_id}")
@@ -84,7 +103,8 @@ def show_case(
         )  # fmt: skip
 
 
-def _listing(visitor: Visitor, q: str, filters: Filters, before: int | None) -> Response:
+def _listing(visitor: Visitor, q: str, asked: Addressed) -> Response:
+    filters, before = asked.filters, asked.before
     with engine().connect() as connection:
         if q:
             found = search.search(connection, q, filters, clear=visitor.acts, before=before)
@@ -93,15 +113,15 @@ def _listing(visitor: Visitor, q: str, filters: Filters, before: int | None) -> 
     if q and filters.admit_all and before is None and len(found.cases) == 1:
         return RedirectResponse(f"{PREFIX}/cases/{found.cases[0].id}", status_code=303)
     return page(
-        "cases.html", visitor, tab="cases", q=q, filters=filters, found=found, before=before, states=STATES,
-        groups=GROUPS,
-        workflows=contracts(), steps=_steps(filters.workflow), owners=_owners(),
-        older=_query(filters, before=found.before), most=search.MOST_HITS,
+        "cases.html", visitor, tab="cases", said=asked.said, q=q, filters=filters, found=found, before=before,
+        states=STATES, groups=GROUPS, workflows=contracts(), steps=_steps(filters.workflow), owners=_owners(),
+        older=_query(filters, q=asked.q or None, sought=asked.sought or None, before=found.before),
+        most=search.MOST_HITS,
     )  # fmt: skip
 
 
-def _query(filters: Filters, before: int | None = None) -> str:
-    given = {**vars(filters), "before": before}
+def _query(filters: Filters, **more: str | int | None) -> str:
+    given = {**vars(filters), **more}
     said = urlencode({name: value for name, value in given.items() if value is not None})
     return f"?{said}" if said else ""
 
