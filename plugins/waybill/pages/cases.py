@@ -41,7 +41,7 @@ class Asked(BaseModel):
     @property
     def filters(self) -> Filters:
         """Where the cases stand."""
-        return Filters(self.workflow or None, self.state or None, self.step or None, self.owner.strip() or None)
+        return Filters(self.workflow or None, self.state or None, self.step or None, _owner(self.owner.strip()))
 
 
 class Addressed(Asked):
@@ -136,6 +136,12 @@ def _owners() -> dict[str, str]:
     """Whoever can have a case: teams, and people."""
     teams = {team.id: team.name for team in load_teams().values()}
     return teams | {person.id: person.name for person in people() if person.active}
+
+
+def _owner(typed: str) -> str | None:
+    """The id of whoever is meant, by their id or by their name; what is nobody's stays as it was typed."""
+    ids = {name.lower(): owner for owner, name in _owners().items()}
+    return ids.get(typed.lower(), typed) or None
 
 
 def _run_address(run: Run) -> str:

@@ -119,6 +119,8 @@ def plain(page: str) -> str:
         "030 23125-017",
         "+49 30 23125017",
         "0049 (30) 23125 017",
+        "+49 (0)30 23125017",
+        "0049 (0) 30 / 23125-017",
         "Nordlicht Logistik",
         "nordlicht",
     ],
@@ -263,6 +265,8 @@ def test_cases_are_listed_by_where_they_stand_and_who_has_them(engine: Engine, l
     assert listing(state="waiting") == listing(owner="maria.keller") == listing(step="approve") == [bought]
     assert listing(state="open") == [bought, third, second]
     assert listing(workflow=WORKFLOW, state="finished") == [first]
+    assert listing(owner="Maria Keller") == listing(owner=" maria keller ") == [bought]
+    assert listing(owner="Revenue operations") == listing(owner="revenue_operations") == [third, second]
     assert listing(workflow=WORKFLOW, owner="maria.keller") == []
     assert listing(owner="revenue_operations", state="pending", step="capture") == [third, second]
     assert listing(state="finished", step="capture") == []
