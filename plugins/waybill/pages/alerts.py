@@ -50,13 +50,15 @@ Shown = Annotated[int | None, Form()]
 def show(visitor: Looking, before: int | None = None, said: str | None = None) -> HTMLResponse:
     """Show what is open, what is quiet, maintenance, and what is over."""
     with engine().connect() as connection:
-        found = alert_list.open_alerts(connection)
+        found, counts = alert_list.open_alerts(connection), alert_list.count_open(connection)
         over = alert_list.resolved(connection, before=before)
         return page(
             "alerts.html", visitor, tab="alerts", said=said, unwell=unwell(connection, since=_STARTED),
-            loud=[each for each in found if each.quiet is None], hours=HOURS, most=alert_list.MOST_OPEN,
-            count=len(found),
-            groups=[(title, [each for each in found if each.quiet == how]) for how, title in QUIET.items()],
+            loud=[each for each in found if each.quiet is None], hours=HOURS, count=counts.get(None, 0),
+            groups=[
+                (title, [each for each in found if each.quiet == how], counts.get(how, 0))
+                for how, title in QUIET.items()
+            ],
             windows=quiet.windows(connection), subjects=_subjects(), over=over, first=before is None,
             older=over[-1].id if len(over) == alert_list.PAGE else None, life=alert_list.life(connection),
             outside=bool(outside.address()), longest=LONGEST_REASON, now=datetime.now(UTC),

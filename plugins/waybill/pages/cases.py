@@ -14,7 +14,15 @@ from include.contracts.registry import contracts, load_teams
 from include.data.database import engine
 from include.environment import base_url
 from include.monitoring.views import search
-from include.monitoring.views.case import LONGEST_BODY, delivery_of, fields_of, records_of, related_to, standing
+from include.monitoring.views.case import (
+    LONGEST_BODY,
+    MOST_RELATED,
+    delivery_of,
+    fields_of,
+    records_of,
+    related_to,
+    standing,
+)
 from include.monitoring.views.levels import first_due, levels_of
 from include.monitoring.views.search import GROUPS, STATES, Filters
 from include.monitoring.views.timeline import MOST_EFFECTS, Run, timeline
@@ -80,9 +88,12 @@ def search_cases(visitor: Looking, asked: Annotated[Asked, Form()]) -> Response:
 
 @router.get("/cases/{case_id}")
 def show_case(
-    visitor: Looking, case_id: int, before: Annotated[int | None, Query(le=search.LARGEST_ID)] = None
+    visitor: Looking,
+    case_id: int,
+    before: Annotated[int | None, Query(le=search.LARGEST_ID)] = None,
+    effects: Annotated[int | None, Query(le=search.LARGEST_ID)] = None,
 ) -> Response:
-    """Show one case, and what happened to it."""
+    """Show one case, and what happened to it; before one of its events, and before one of its effects."""
     if not 0 < case_id <= search.LARGEST_ID:
         raise HTTPException(404, "there is no such case")
     clear = visitor.acts
@@ -97,9 +108,9 @@ def show_case(
             fields=fields_of(connection, case_id, clear=clear),
             records=records_of(connection, case, clear=clear),
             related=related_to(connection, case_id),
-            timeline=timeline(connection, case_id, case.workflow, clear=clear, before=before),
-            since=before, run_address=_run_address, task_address=_task_address,
-            longest_body=LONGEST_BODY, most_effects=MOST_EFFECTS,
+            timeline=timeline(connection, case_id, case.workflow, clear=clear, before=before, effects=effects),
+            since=before, further=effects is not None, run_address=_run_address, task_address=_task_address,
+            longest_body=LONGEST_BODY, most_effects=MOST_EFFECTS, most_related=MOST_RELATED,
         )  # fmt: skip
 
 

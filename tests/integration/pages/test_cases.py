@@ -28,6 +28,7 @@ from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Mode
 from include.monitoring.service_levels.facts import keep_up
+from include.monitoring.views.case import MOST_RELATED
 from tests.support import leads, orders, purchases, stock
 from tests.support.histories import cases_with
 from tests.support.pages import column_of
@@ -510,6 +511,36 @@ def test_a_long_story_is_paged_and_nothing_is_told_twice(engine: Engine, log_in:
         owner for page in pages for owner in re.findall(r"<dd>(owner-\d+)</dd>", page.partition('class="timeline"')[2])
     ]
     assert owners == [f"owner-{number}" for number in reversed(range(450))]
+
+
+def test_of_many_effects_at_one_time_every_one_is_reached(engine: Engine, log_in: Any) -> None:
+    (case,) = receive(engine)
+    change(
+        engine,
+        """insert into effects (key, system, operation, case_id, step, target, payload, mode)
+           select 'many/' || n, 'mail', 'send_mail', :id, 'send_mail', 'somebody', '{}', 'live'
+           from generate_series(1, 450) n""",
+        id=case,
+    )
+    pages = [log_in("viewer").text(f"/cases/{case}")]
+    while more := re.search(r"\?effects=(\d+)", pages[-1]):
+        pages.append(log_in("viewer").text(f"/cases/{case}", effects=more[1]))
+    assert len(pages) == 3
+    seen = [int(effect) for page in pages for effect in re.findall(r">effect (\d+)</a>", page)]
+    assert seen == [row["id"] for row in rows(engine, "select id from effects order by id desc")]
+
+
+def test_of_many_cases_that_belong_to_one_the_newest_are_told_and_where_it_came_from(
+    engine: Engine, log_in: Any
+) -> None:
+    (parent,) = receive(engine, workflow="deal_to_client", source="hubspot")
+    case, *children = receive(engine, MOST_RELATED + 6)
+    change(engine, "update cases set parent_id = :p where id = :id", p=parent, id=case)
+    change(engine, "update cases set parent_id = :p where id = any(:ids)", p=case, ids=children)
+    page = log_in("viewer").text(f"/cases/{case}")
+    told = [int(each) for each in column_of(page, f"Cases that belong to case {case}", "Case")]
+    assert told == [parent, *sorted(children, reverse=True)[: MOST_RELATED - 1]]
+    assert f"The newest {MOST_RELATED} are shown." in page
 
 
 def test_a_run_that_may_be_of_any_dag_leads_to_the_list_of_runs(engine: Engine, log_in: Any) -> None:
