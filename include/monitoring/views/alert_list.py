@@ -76,12 +76,21 @@ class Problem:
 
 
 def open_alerts(connection: Connection) -> list[Listed]:
-    """Return what is open, the newest first: at most `MOST_OPEN`."""
+    """Return what is open, the newest first, and what is quiet behind all others: at most `MOST_OPEN`."""
     rows = connection.execute(
-        text(f"select {_COLUMNS} from alerts a where a.state = 'open' order by a.last_at desc, a.id desc limit :most"),
+        text(
+            f"select {_COLUMNS} from alerts a where a.state = 'open'"
+            " order by a.quiet is not null, a.last_at desc, a.id desc limit :most"
+        ),
         {"most": MOST_OPEN},
     )
     return [Listed(*row) for row in rows]
+
+
+def count_open(connection: Connection) -> dict[str | None, int]:
+    """Return how many are open by how they are quiet; None are those that are not."""
+    found = connection.execute(text("select quiet, count(*) from alerts where state = 'open' group by 1"))
+    return dict(found.tuples().all())
 
 
 def resolved(connection: Connection, *, before: int | None = None) -> list[Listed]:

@@ -197,7 +197,7 @@ def value_of(name: str, value: Any, clear: bool) -> str:
 _RELATED = """
     with related (how, id) as (
         select 'handed over by', parent_id from cases where id = :id and parent_id is not null
-        union all (select 'handed over', id from cases where parent_id = :id order by id limit :most)
+        union all (select 'handed over', id from cases where parent_id = :id order by id desc limit :most)
         union all select 'same as', duplicate_of from purchase_requests where case_id = :id and duplicate_of is not null
         union all select 'order of', order_id from goods_receipts where case_id = :id and order_id is not null
         union all select 'order of', order_id from supplier_invoices where case_id = :id and order_id is not null
@@ -210,13 +210,18 @@ _RELATED = """
         union all select 'change of the deal', c.case_id from deals d join deal_changes c on c.deal_id = d.id
                   where d.case_id = :id
         union all (select 'same person', o.case_id from leads l join leads o on o.contact_id = l.contact_id
-                   where l.case_id = :id order by o.case_id desc limit 20)
+                   where l.case_id = :id order by o.case_id desc limit :most)
     )
     select string_agg(distinct related.how, ', '), c.id, c.workflow, c.state, c.stage, c.created_at
     from related join cases c on c.id = related.id
-    where c.id <> :id group by c.id order by c.id limit :most"""
+    where c.id <> :id group by c.id
+    order by bool_or(related.how in ('handed over by', 'same as', 'order of', 'opened the deal')) desc, c.id desc
+    limit :most"""
 
 
 def related_to(connection: Connection, case_id: int) -> list[Related]:
-    """Return the cases that belong to a case: handoffs both ways, its order's papers, its deal, its person."""
+    """Return the cases that belong to a case: handoffs both ways, its order's papers, its deal, its person.
+
+    What it came from stands first, the others newest first; at most `MOST_RELATED`.
+    """
     return [Related(*row) for row in connection.execute(text(_RELATED), {"id": case_id, "most": MOST_RELATED})]

@@ -20,6 +20,7 @@ from include.approvals.people import people
 from include.contracts.registry import contracts
 from include.data.normalise.companies import company
 from include.data.normalise.email import email
+from include.data.normalise.phone import phone
 from include.intake.sources import sources
 from include.monitoring.service_levels.facts import TROUBLED
 from include.monitoring.views.masking import without_contacts
@@ -274,7 +275,9 @@ def _ways(query: str) -> Iterator[Way]:
         read = email(query)
         yield "e-mail", _BY_EMAIL, {"address": query.lower(), "key": read.key if read else query.lower()}
     elif len(digits.lstrip("0")) >= FEWEST_DIGITS and re.fullmatch(r"[+\d\s()./-]+", query):
-        yield "telephone", _BY_PHONE, {"from": (behind := digits.lstrip("0")[::-1]), "to": _after(behind)}
+        # One that says its country is read as leads are: the zero in +49 (0)30 is none of its digits.
+        behind = (phone(query, None) or digits).lstrip("+0")[::-1]
+        yield "telephone", _BY_PHONE, {"from": behind, "to": _after(behind)}
     elif sum(character.isalpha() for character in query) >= SHORTEST_NAME:
         named = company(query)
         key = (named.key if named else None) or query.lower()

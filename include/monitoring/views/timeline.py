@@ -69,21 +69,29 @@ class Timeline:
     """A page of what happened, newest first.
 
     :param before: what to ask for to see what happened earlier; None where that is all.
-    :param not_all_effects: only the newest `MOST_EFFECTS` of this page's time are in it.
+    :param further_effects: what to ask for to see the effects before the `MOST_EFFECTS` that are in it, of the same
+        time; None where these are all.
     """
 
     entries: list[Entry]
     before: int | None
-    not_all_effects: bool
+    further_effects: int | None
 
 
 def timeline(
-    connection: Connection, case_id: int, workflow: str, *, clear: bool, before: int | None = None
+    connection: Connection,
+    case_id: int,
+    workflow: str,
+    *,
+    clear: bool,
+    before: int | None = None,
+    effects: int | None = None,
 ) -> Timeline:
     """Return what happened to a case.
 
     :param clear: with personal data, and with what people wrote and systems answered.
     :param before: the id of an event; it and all that happened later is left out.
+    :param effects: the id of an effect; it and all later ones are left out.
     """
     found = connection.execute(
         text("""
@@ -92,21 +100,32 @@ def timeline(
         {"id": case_id, "before": before, "limit": ON_A_PAGE + 1},
     ).fetchall()
     events, earlier = found[:ON_A_PAGE], len(found) > ON_A_PAGE
-    effects = connection.execute(
+    sent = connection.execute(
         text("""
             select id, key, system, operation, step, target, payload, mode, state, attempts, answer, error, created_at,
                    coalesce(sent_at, created_at) as at
             from effects
             where case_id = :id and coalesce(sent_at, created_at) >= coalesce(:since, '-infinity'::timestamptz)
               and coalesce(sent_at, created_at) < coalesce((select at from events where id = :before), 'infinity')
+              and (cast(:effects as bigint) is null or id < :effects)
             order by id desc limit :limit"""),
-        {"id": case_id, "since": events[-1].at if earlier else None, "before": before, "limit": MOST_EFFECTS},
+        {
+            "id": case_id,
+            "since": events[-1].at if earlier else None,
+            "before": before,
+            "effects": effects,
+            "limit": MOST_EFFECTS + 1,
+        },
     ).fetchall()
-    entries = [*_told(connection, case_id, workflow, events, clear), *(_sent(effect, clear) for effect in effects)]
+    shown_effects = sent[:MOST_EFFECTS]
+    entries = [
+        *_told(connection, case_id, workflow, events, clear),
+        *(_sent(effect, clear) for effect in shown_effects),
+    ]
     return Timeline(
         sorted(entries, key=lambda entry: entry.at, reverse=True),
         before=events[-1].id if earlier else None,
-        not_all_effects=len(effects) == MOST_EFFECTS,
+        further_effects=shown_effects[-1].id if len(sent) > MOST_EFFECTS else None,
     )
 
 

@@ -154,13 +154,16 @@ def _list(
 ) -> HTMLResponse:
     """Return the page of all alerts; refused, it has again what was ticked and written."""
     with engine().connect() as connection:
-        found = alert_list.open_alerts(connection)
+        found, counts = alert_list.open_alerts(connection), alert_list.count_open(connection)
         over = alert_list.resolved(connection, before=before)
         return page(
             "alerts.html", visitor, tab="alerts", said=said, refused=refused, status=422 if refused else 200,
             unwell=unwell(connection, since=_STARTED), loud=[each for each in found if each.quiet is None],
-            hours=HOURS, most=alert_list.MOST_OPEN, count=len(found), wanted=wanted or Wanted(),
-            groups=[(title, [each for each in found if each.quiet == how]) for how, title in QUIET.items()],
+            hours=HOURS, count=counts.get(None, 0), wanted=wanted or Wanted(),
+            groups=[
+                (title, [each for each in found if each.quiet == how], counts.get(how, 0))
+                for how, title in QUIET.items()
+            ],
             windows=quiet.windows(connection), subjects=_subjects(), over=over, first=before is None,
             older=over[-1].id if len(over) == alert_list.PAGE else None, life=alert_list.life(connection),
             problems=alert_list.problems(connection), outside=bool(outside.address()),

@@ -7,6 +7,9 @@ visitor, so that no other site can have a browser send one.
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, NamedTuple
@@ -16,6 +19,7 @@ from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.configuration import conf
+from cryptography.fernet import Fernet, InvalidToken
 from fastapi import Depends, Form, HTTPException
 from itsdangerous import BadData, URLSafeTimedSerializer
 
@@ -132,6 +136,20 @@ def unsealed_seen(seen: str) -> Any:
         raise HTTPException(403, "this form is too old or not ours: load the page again, and repeat it") from None
 
 
+def concealed(words: str, visitor: Visitor) -> str:
+    """Return what somebody looks for as it may stand in an address, and so in a log: only they have it read."""
+    return _cipher().encrypt(json.dumps([visitor.id, words]).encode()).decode()
+
+
+def revealed(words: str, visitor: Visitor) -> str | None:
+    """Return what `concealed` was given by the same visitor, for the length of a shift."""
+    try:
+        account, looked_for = json.loads(_cipher().decrypt(words.encode(), ttl=TOKEN_LASTS))
+    except InvalidToken:
+        return None
+    return str(looked_for) if account == visitor.id else None
+
+
 def _acts(user: BaseUser) -> bool:
     """Whether they have what tells Airflow's role Op from its role User, with any auth manager."""
     return bool(get_auth_manager().is_authorized_pool(method="PUT", user=user))
@@ -139,4 +157,14 @@ def _acts(user: BaseUser) -> bool:
 
 @cache
 def _signer(purpose: str) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(conf.get_mandatory_value("api", "secret_key"), salt=f"waybill {purpose}")
+    return URLSafeTimedSerializer(_secret(), salt=f"waybill {purpose}")
+
+
+@cache
+def _cipher() -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hmac.digest(_secret().encode(), b"waybill search", "sha256")))
+
+
+def _secret() -> str:
+    """The key that all API servers of an installation share."""
+    return conf.get_mandatory_value("api", "secret_key")

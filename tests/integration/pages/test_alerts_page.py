@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble
+from include.monitoring.views import alert_list
 from tests.integration.monitoring.test_alerts import failure
 from tests.support.work import change, rows
 
@@ -39,6 +40,21 @@ def test_what_is_open_quiet_and_over_is_shown_apart(engine: Engine, log_in: Any)
     assert "it was mended" in over
     assert "<form" not in seen
     assert "it is night" in log_in("viewer").text(f"/alerts/{second}")
+
+
+def test_all_that_is_open_is_counted_also_where_not_all_is_listed(
+    engine: Engine, log_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet, *loud = (raised(engine, number) for number in range(1, 6))
+    assert log_in("op").submit("/alerts", "/alerts/quiet", ids=[quiet], **AN_HOUR).status_code == 303
+    monkeypatch.setattr(alert_list, "MOST_OPEN", len(loud) - 1)
+    seen = log_in("viewer").text("/alerts")
+    assert "Open: 4" in seen
+    assert "The latest 3 of them are shown." in seen
+    assert f"/alerts/{quiet}" not in seen, "what is quiet stands behind what is not"
+    assert "Snoozed: 1" in seen
+    monkeypatch.setattr(alert_list, "MOST_OPEN", len(loud) + 1)
+    assert "of them are shown" not in log_in("viewer").text("/alerts")
 
 
 @pytest.mark.parametrize(

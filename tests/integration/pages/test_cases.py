@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -27,10 +28,12 @@ from include.integrations.builtin.mailbox import LocalMailbox
 from include.integrations.steps import run_effect_step
 from include.integrations.systems import Mode
 from include.monitoring.service_levels.facts import keep_up
+from include.monitoring.views.case import MOST_RELATED
 from tests.support import leads, orders, purchases, stock
 from tests.support.histories import cases_with
 from tests.support.pages import column_of
 from tests.support.work import change, receive, rows
+from waybill.pages import visitor
 
 pytestmark = pytest.mark.airflow
 
@@ -84,15 +87,24 @@ def followed(engine: Engine, body: dict[str, Any]) -> int:
 
 def hits(answer: httpx.Response) -> list[int]:
     """The cases that a page lists, or the one that it leads to."""
-    if answer.status_code == 303:
-        return [int(answer.headers["location"].rsplit("/", 1)[-1])]
     assert answer.status_code == 200, answer.text
+    if one := re.fullmatch(r"/waybill/cases/(\d+)", answer.url.path):
+        return [int(one[1])]
     return [int(found) for found in re.findall(r'<th scope="row"><a href="/waybill/cases/(\d+)"', answer.text)]
+
+
+def searched(log_in: Any, query: object, role: str = "op", **filters: str) -> httpx.Response:
+    """The answer to a search, at the address to which the form leads."""
+    browser = log_in(role)
+    leads_to = browser.post("/cases", q=str(query), **filters)
+    assert leads_to.status_code == 303, leads_to.text
+    address = httpx.URL(leads_to.headers["location"])
+    return browser.get(address.path.removeprefix("/waybill"), **dict(address.params))
 
 
 def found(log_in: Any, query: object, role: str = "op", **filters: str) -> list[int]:
     """The cases that a search finds."""
-    return hits(log_in(role).post("/cases", q=str(query), **filters))
+    return hits(searched(log_in, query, role, **filters))
 
 
 def plain(page: str) -> str:
@@ -108,6 +120,8 @@ def plain(page: str) -> str:
         "030 23125-017",
         "+49 30 23125017",
         "0049 (30) 23125 017",
+        "+49 (0)30 23125017",
+        "0049 (0) 30 / 23125-017",
         "Nordlicht Logistik",
         "nordlicht",
     ],
@@ -206,10 +220,27 @@ def test_a_delivery_is_found_by_the_receipt_that_its_sender_got(engine: Engine, 
 
 def test_what_is_looked_for_is_in_no_address(engine: Engine, log_in: Any) -> None:
     normalised(engine, ANNA, {**ANNA, "id": "form-8"})
-    answer = log_in("op").post("/cases", q=ANNA["email"])
-    assert answer.status_code == 200
+    answer = searched(log_in, ANNA["email"])
+    assert len(hits(answer)) == 2
     assert 'method="post"' in answer.text
+    assert f'value="{ANNA["email"]}"' in answer.text, "what was typed stays in the form"
     assert not re.search(r'(?:href|action)="[^"]*keller', answer.text, re.IGNORECASE)
+    assert "keller" not in str(answer.url).lower()
+    assert "keller" not in base64.urlsafe_b64decode(answer.url.params["sought"]).decode("latin-1").lower()
+
+
+def test_the_address_of_the_hits_is_for_who_looked_for_them_and_for_a_shift(
+    engine: Engine, log_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    normalised(engine, ANNA, {**ANNA, "id": "form-8"})
+    address = dict(searched(log_in, ANNA["email"]).url.params)
+    assert len(hits(log_in("op").get("/cases", **address))) == 2
+    for browser, sought in ((log_in("op", "otto"), address["sought"]), (log_in("op"), "made up")):
+        page = browser.text("/cases", sought=sought)
+        assert "type it again" in page
+        assert ANNA["email"] not in page
+    monkeypatch.setattr(visitor, "TOKEN_LASTS", -1)
+    assert "type it again" in log_in("op").text("/cases", **address)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +248,7 @@ def test_what_is_looked_for_is_in_no_address(engine: Engine, log_in: Any) -> Non
 )
 def test_anything_may_be_typed(engine: Engine, log_in: Any, query: str) -> None:
     receive(engine, 2)
-    assert log_in("viewer").post("/cases", q=query).status_code in (200, 303)
+    assert searched(log_in, query, "viewer").status_code == 200
     assert log_in("viewer").post("/cases", q="x" * 301).status_code == 422
 
 
@@ -235,6 +266,8 @@ def test_cases_are_listed_by_where_they_stand_and_who_has_them(engine: Engine, l
     assert listing(state="waiting") == listing(owner="maria.keller") == listing(step="approve") == [bought]
     assert listing(state="open") == [bought, third, second]
     assert listing(workflow=WORKFLOW, state="finished") == [first]
+    assert listing(owner="Maria Keller") == listing(owner=" maria keller ") == [bought]
+    assert listing(owner="Revenue operations") == listing(owner="revenue_operations") == [third, second]
     assert listing(workflow=WORKFLOW, owner="maria.keller") == []
     assert listing(owner="revenue_operations", state="pending", step="capture") == [third, second]
     assert listing(state="finished", step="capture") == []
@@ -250,18 +283,14 @@ def test_a_form_without_words_leads_to_an_address_that_can_be_kept(log_in: Any) 
 def test_long_lists_are_paged_by_key(engine: Engine, log_in: Any, query: str) -> None:
     ids = normalised(engine, *({**ANNA, "id": f"form-{n}", "email": f"a{n}@x.example"} for n in range(120)))
     seen: list[int] = []
-    before = ""
+    answer = searched(log_in, query, workflow=WORKFLOW)
     while True:
-        if query:
-            answer = log_in("op").post("/cases", q=query, workflow=WORKFLOW, **({"before": before} if before else {}))
-            more = re.search(r'name="before" value="(\d+)"', answer.text)
-        else:
-            answer = log_in("op").get("/cases", workflow=WORKFLOW, **({"before": before} if before else {}))
-            more = re.search(r"before=(\d+)", answer.text)
         seen += hits(answer)
+        more = re.search(r'href="/waybill(/cases\?[^"]+)" rel="next"', answer.text)
         if more is None:
             break
-        before = more[1]
+        assert "nordlicht" not in more[1]
+        answer = log_in("op").get(html.unescape(more[1]))
     assert seen == ids[::-1]
 
 
@@ -312,7 +341,7 @@ def test_addresses_and_numbers_in_a_name_are_for_those_who_act_also_in_lists(eng
         ("viewer", "Anna Keller, [e-mail], [telephone]"),
         ("op", "Anna Keller, anna@x.example, 030 23125 017"),
     ):
-        for answer in (log_in(role).get("/cases"), log_in(role).post("/cases", q="Anna Keller", workflow=WORKFLOW)):
+        for answer in (log_in(role).get("/cases"), searched(log_in, "Anna Keller", role)):
             assert hits(answer) == [2, 1]
             assert answer.text.count(f"<td>{named}</td>") == 2, role
 
@@ -482,6 +511,36 @@ def test_a_long_story_is_paged_and_nothing_is_told_twice(engine: Engine, log_in:
         owner for page in pages for owner in re.findall(r"<dd>(owner-\d+)</dd>", page.partition('class="timeline"')[2])
     ]
     assert owners == [f"owner-{number}" for number in reversed(range(450))]
+
+
+def test_of_many_effects_at_one_time_every_one_is_reached(engine: Engine, log_in: Any) -> None:
+    (case,) = receive(engine)
+    change(
+        engine,
+        """insert into effects (key, system, operation, case_id, step, target, payload, mode)
+           select 'many/' || n, 'mail', 'send_mail', :id, 'send_mail', 'somebody', '{}', 'live'
+           from generate_series(1, 450) n""",
+        id=case,
+    )
+    pages = [log_in("viewer").text(f"/cases/{case}")]
+    while more := re.search(r"\?effects=(\d+)", pages[-1]):
+        pages.append(log_in("viewer").text(f"/cases/{case}", effects=more[1]))
+    assert len(pages) == 3
+    seen = [int(effect) for page in pages for effect in re.findall(r">effect (\d+)</a>", page)]
+    assert seen == [row["id"] for row in rows(engine, "select id from effects order by id desc")]
+
+
+def test_of_many_cases_that_belong_to_one_the_newest_are_told_and_where_it_came_from(
+    engine: Engine, log_in: Any
+) -> None:
+    (parent,) = receive(engine, workflow="deal_to_client", source="hubspot")
+    case, *children = receive(engine, MOST_RELATED + 6)
+    change(engine, "update cases set parent_id = :p where id = :id", p=parent, id=case)
+    change(engine, "update cases set parent_id = :p where id = any(:ids)", p=case, ids=children)
+    page = log_in("viewer").text(f"/cases/{case}")
+    told = [int(each) for each in column_of(page, f"Cases that belong to case {case}", "Case")]
+    assert told == [parent, *sorted(children, reverse=True)[: MOST_RELATED - 1]]
+    assert f"The newest {MOST_RELATED} are shown." in page
 
 
 def test_a_run_that_may_be_of_any_dag_leads_to_the_list_of_runs(engine: Engine, log_in: Any) -> None:
