@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import CronDataIntervalTimetable
 
 from include.contracts.registry import compare_with_tasks, load
+from include.stock.warehouse import warehouse
 from tests.dags.conftest import ROOT
 from waybill.dags import workflow_dag
 
@@ -127,6 +128,10 @@ def test_a_dag_is_watched(dags: dict[str, Any], dag_id: str) -> None:
         assert task.on_failure_callback, f"{dag_id}.{task.task_id} alerts nobody"
         assert task.retries > 0, f"{dag_id}.{task.task_id} is never tried again"
         assert task.owner != "airflow", f"{dag_id}.{task.task_id} has no owner"
+
+
+def test_a_day_of_the_journal_is_over_by_the_company_s_clock(dags: dict[str, Any]) -> None:
+    assert str(dags["journal_export"].timetable.timezone) == warehouse().zone_name
 
 
 def test_every_parameter_explains_itself(dags: dict[str, Any]) -> None:
