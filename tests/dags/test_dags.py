@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import CronDataIntervalTimetable
 
 from include.contracts.registry import compare_with_tasks, load
+from include.stock.warehouse import warehouse
 from tests.dags.conftest import ROOT
 from waybill.dags import workflow_dag
 
@@ -141,6 +142,10 @@ def test_a_dag_without_cases_is_late_when_its_contract_says_so(dags: dict[str, A
     assert {dag_id: {each.interval for each in dags[dag_id].deadline} for dag_id in promised} == {
         dag_id: {within} for dag_id, within in promised.items()
     }
+
+
+def test_a_day_of_the_journal_is_over_by_the_company_s_clock(dags: dict[str, Any]) -> None:
+    assert str(dags["journal_export"].timetable.timezone) == warehouse().zone_name
 
 
 def test_every_parameter_explains_itself(dags: dict[str, Any]) -> None:
