@@ -4,7 +4,7 @@ Name the person by one of their cases, or by their e-mail address. Prefer the ca
 Airflow's list of runs. It is a dry run unless told otherwise: the log then lists how many values each table holds, and
 what would stand in the way. An export is written to a private file in the folder `people` of the exports. An erasure
 takes every personal value away in one transaction, closes the person's open cases, and tells the connected CRM; it
-cannot be undone. The log names the runs into whose forms the person was typed: delete these in Airflow.
+cannot be undone. The log names the runs into whose forms the person was typed: they are deleted, this one after a day.
 docs/personal-data.md says what stays and why.
 
 When it fails, nothing was erased; the message says what to do. Triggering it again does nothing twice.

@@ -250,7 +250,7 @@ class SystemOperation(Strict):
 class SystemUse(Strict):
     """An outside system by its role, and what the workflow does to it."""
 
-    role: Literal["crm", "erp", "mail", "chat", "reporting", "warehouse", "sheets", "webhook"]
+    role: Literal["crm", "erp", "mail", "chat", "reporting", "warehouse", "sheets", "webhook", "airflow"]
     purpose: Text
     operations: list[SystemOperation]
 

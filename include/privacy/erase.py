@@ -1,4 +1,4 @@
-"""Erases a person: in every table, and, through the ledger, in the connected CRM.
+"""Erases a person: in every table, and, through the ledger, in the connected CRM and in Airflow's runs.
 
 One transaction, so that a second try and a death half-way change nothing. What stays, and why, is in the inventory.
 """
@@ -17,7 +17,7 @@ from include.data.database import sign
 from include.data.matching import directory
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode, Provider
-from include.privacy import rows
+from include.privacy import rows, runs
 from include.privacy.mentions import Mentions, search
 from include.privacy.person import Person, renewed
 
@@ -39,12 +39,14 @@ class Plan:
     :param closes: open cases about the person, which it closes.
     :param obstacles: why it would be refused now; empty when it would not.
     :param notes: what whoever confirms should know.
+    :param runs: of Airflow, in which approvals that name the person were asked, each as `dag/run`.
     """
 
     counts: Sequence[rows.Count]
     closes: Sequence[int] = ()
     obstacles: Sequence[str] = ()
     notes: Sequence[str] = ()
+    runs: Sequence[str] = ()
 
     @property
     def values(self) -> int:
@@ -57,11 +59,13 @@ class Erased:
     """What an erasure did.
 
     :param id: its row in `erasures`; None when there was nothing left to erase.
+    :param runs: of Airflow, each as `dag/run`, that are deleted with the person.
     """
 
     id: int | None
     counts: Sequence[rows.Count] = field(default_factory=list)
     closed: int = 0
+    runs: Sequence[str] = ()
 
 
 def plan(connection: Connection, person: Person) -> Plan:
@@ -89,11 +93,21 @@ def _plan(connection: Connection, person: Person, mentions: Mentions) -> Plan:
         _cases(connection, person, f"state in {OPEN}"),
         obstacles,
         notes(connection, person),
+        runs.asked_in(connection, person, mentions),
     )
 
 
-def erase(connection: Connection, person: Person, *, actor: str, reason: str, mode: Mode, run: str = "") -> Erased:
-    """Take all personal values of a person away, and plan the same in the CRM; again, it changes nothing.
+def erase(
+    connection: Connection,
+    person: Person,
+    *,
+    actor: str,
+    reason: str,
+    mode: Mode,
+    run: str = "",
+    typed: Iterable[str] = (),
+) -> Erased:
+    """Take all personal values of a person away, and plan the same in the CRM and Airflow; again, it changes nothing.
 
     Their open cases are closed as rejected, for nobody can be answered any more; what was not sent is withdrawn.
     Deliver what is planned with `tell_systems`. Whole tables are read first, before anything is held or changed.
@@ -101,6 +115,7 @@ def erase(connection: Connection, person: Person, *, actor: str, reason: str, mo
     :param connection: a transaction in `read committed`; it is this erasure's until it ends.
     :param actor: who confirmed it.
     :param reason: kept for good; names and addresses of the person in it are erased too.
+    :param typed: the runs of Airflow into whose forms they were typed, each as `dag/run`.
     :raises Refused: while a run works on a case of theirs, an effect's outcome is unknown, or an open case about
         something else needs their address; also when they got another address while the tables were read.
     """
@@ -119,11 +134,13 @@ def erase(connection: Connection, person: Person, *, actor: str, reason: str, mo
     if planned.obstacles:
         raise Refused("; ".join(planned.obstacles))
     told = crm_effects(connection, person)
+    gone = sorted({*typed, *planned.runs})
+    ledger.write(connection, runs.deletions(STEP, gone, own=run), mode)
     unmarked = connection.execute(
         text("select count(*) from cases where id = any(:cases) and erased_at is null"), person.values
     ).scalar_one()
     if not (planned.values or unmarked):
-        return Erased(None)
+        return Erased(None, runs=gone)
     erasure = begin(connection, person, kind="request", reason=reason, counts=planned.counts)
     closed = connection.execute(
         text(f"""
@@ -132,7 +149,7 @@ def erase(connection: Connection, person: Person, *, actor: str, reason: str, mo
         {**person.values, "outcome": OUTCOME},
     ).rowcount
     take_away(connection, person, told, mode=mode, mentions=mentions)
-    return Erased(erasure, planned.counts, closed)
+    return Erased(erasure, planned.counts, closed, gone)
 
 
 def begin(connection: Connection, person: Person, *, kind: str, reason: str, counts: Iterable[rows.Count]) -> int:
@@ -179,9 +196,9 @@ def take_away(
     ledger.write(connection, told, mode)
 
 
-def tell_systems(engine: Engine, crm: Provider) -> dict[str, int]:
-    """Deliver what erasures have planned for the CRM; return counts."""
-    return asdict(ledger.deliver(engine, crm, system="crm", scope=ledger.Scope(step=STEP)))
+def tell_systems(engine: Engine, provider: Provider, system: str = "crm") -> dict[str, int]:
+    """Deliver what erasures have planned for a system; return counts."""
+    return asdict(ledger.deliver(engine, provider, system=system, scope=ledger.Scope(step=STEP)))
 
 
 def crm_effects(connection: Connection, person: Person) -> list[Effect]:

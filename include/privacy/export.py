@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from include.privacy.person import Person
 
 KEPT = timedelta(days=30)
 """How long a file stays; who asked has it by then."""
+NAMELESS = "address"
 
 
 def export(connection: Connection, person: Person) -> dict[str, Any]:
@@ -54,9 +56,16 @@ def folder() -> Path:
 
 
 def file_name(person: Person) -> str:
-    """Return a name that holds nothing personal, and by which an erasure finds the file."""
-    whose = f"contact-{person.contacts[0]}" if person.contacts else f"case-{min(person.cases, default=0)}"
-    return f"{whose}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    """Return a name that holds nothing personal and is nobody else's.
+
+    An erasure finds the file by it, and one of an address that is nobody's contact and in no case by what it holds.
+    """
+    whose = NAMELESS
+    if person.contacts:
+        whose = f"contact-{person.contacts[0]}"
+    elif person.cases:
+        whose = f"case-{person.cases[0]}"
+    return f"{whose}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.json"
 
 
 def write(person: Person, document: dict[str, Any]) -> Path:
@@ -88,6 +97,11 @@ def delete_files(person: Person | None = None) -> int:
     else:
         theirs = [f"contact-{contact}-" for contact in person.contacts] + [f"case-{case}-" for case in person.cases]
         files = [path for path in folder().iterdir() if path.name.startswith(tuple(theirs))]
+        files += [path for path in folder().glob(f"{NAMELESS}-*") if _known_as(path) & set(person.emails)]
     for path in files:
         path.unlink(missing_ok=True)
     return len(files)
+
+
+def _known_as(path: Path) -> set[str]:
+    return set(orjson.loads(path.read_bytes())["known_as"]["e-mail"])

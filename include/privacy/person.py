@@ -129,6 +129,38 @@ def everybody_of(connection: Connection, case_ids: Iterable[int], contacts: Iter
     return Person(tuple(people), tuple(ids), tuple(deals), (), (), ANY_ADDRESS, NOTHING)
 
 
+def words_of_cases(connection: Connection, case_ids: Iterable[int]) -> dict[int, str]:
+    """Return a pattern for each case of many: the names and numbers of whom it is about, as they were written.
+
+    For all cases at once it would be too long to be looked for.
+    """
+    found: dict[int, list[RowMapping]] = {}
+    for row in connection.execute(
+        text("""
+            with about as (
+                select case_id, contact_id from leads where case_id = any(:cases)
+                union select ch.case_id, d.contact_id from deal_changes ch join deals d on d.id = ch.deal_id
+                      where ch.case_id = any(:cases)
+                union select c.id, cl.contact_id from cases c join clients cl on cl.case_id in (c.id, c.parent_id)
+                      where c.id = any(:cases)
+            )
+            select case_id, array[raw->>'email'] as emails, array[phone, raw->>'phone'] as phones,
+                   array[first_name, last_name, full_name] as names
+            from leads where case_id = any(:cases)
+            union all
+            select a.case_id, null, array[c.phone], array[c.first_name, c.last_name, c.full_name]
+            from about a join directory_contacts c on c.id = a.contact_id
+            union all
+            select case_id, array_agg(value #>> '{}') filter (where field = 'email'),
+                   array_agg(value #>> '{}') filter (where field = 'phone'),
+                   array_agg(value #>> '{}') filter (where field in ('first_name', 'last_name', 'full_name'))
+            from corrections where case_id = any(:cases) group by case_id"""),
+        {"cases": list(case_ids)},
+    ).mappings():
+        found.setdefault(row["case_id"], []).append(row)
+    return {case: pattern for case, of in found.items() if (pattern := _any_of(_words(of))) != NOTHING}
+
+
 def renewed(connection: Connection, person: Person) -> Person:
     """Return a person as they are known now; what came since is theirs too."""
     return _of(connection, set(person.contacts), person.cases, set(person.asked))
@@ -186,20 +218,13 @@ def _of(connection: Connection, start: set[UUID], cases: Iterable[int], keys: se
         return _of(connection, {*contacts, *left}, case_ids, keys)
     rows = _rows(connection, contacts, case_ids)
     emails = keys | _emails(rows)
-    numbers = {value for row in rows for value in row["phones"] or () if value and len(value) >= SHORTEST_NUMBER}
     return Person(
         contacts=tuple(contacts),
         cases=tuple(case_ids),
         deals=tuple(deals),
         asked=tuple(sorted(keys)),
         emails=tuple(sorted(emails)),
-        pattern=_any_of(
-            [
-                *map(_address, emails),
-                *_names(rows),
-                *(rf"(?:(?<!\d)|{AFTER_ESCAPE}){re.escape(n)}(?!\d)" for n in numbers),
-            ]
-        ),
+        pattern=_any_of([*map(_address, emails), *_words(rows)]),
         addresses=_any_of(_address(value) for value in emails if value.partition("@")[0] not in ROLE_ADDRESSES),
     )
 
@@ -254,11 +279,22 @@ def _emails(rows: Iterable[RowMapping]) -> set[str]:
     return {value for address in found if address for value in (address.address, address.key)}
 
 
-def _names(rows: Iterable[RowMapping]) -> list[str]:
-    unread = {value for row in rows for value in row["emails"] or () if value and not read_email(value)}
-    names = unread | {value for row in rows for value in row["names"] or () if value}
-    names = {name for name in names if len(name) >= SHORTEST_NAME}
-    return [rf"(?:(?<!\w)|{AFTER_ESCAPE}){re.escape(name)}(?!\w)" for name in sorted(names, key=len, reverse=True)]
+def _words(rows: Iterable[RowMapping]) -> list[str]:
+    """The patterns of names, of numbers as they were typed, and of what was meant to be an address."""
+    rows = list(rows)
+    names = {value for row in rows for value in row["emails"] or () if value and not read_email(value)}
+    names |= {value for row in rows for value in row["names"] or () if value}
+    numbers = {value for row in rows for value in row["phones"] or () if value}
+    return [
+        *_whole(r"\w", (name for name in names if len(name) >= SHORTEST_NAME)),
+        *_whole(r"\d", (number for number in numbers if len(number) >= SHORTEST_NUMBER)),
+    ]
+
+
+def _whole(part: str, values: Iterable[str]) -> list[str]:
+    """A pattern for any of some values, but not as pieces of longer ones; `part` matches what would prolong one."""
+    either = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True))
+    return [rf"(?:(?<!{part})|{AFTER_ESCAPE})(?:{either})(?!{part})"] if either else []
 
 
 def _address(value: str) -> str:

@@ -22,7 +22,7 @@ from include.data.matching import directory
 from include.integrations.systems import Mode
 from include.privacy import rows
 from include.privacy.erase import begin, crm_effects, take_away
-from include.privacy.person import NOTHING, Person, everybody_of
+from include.privacy.person import NOTHING, Person, everybody_of, words_of_cases
 
 ACTOR = "system:retention"
 DELIVERIES = 5_000
@@ -97,7 +97,9 @@ def _personal_data(connection: Connection, workflow: str, values: dict[str, Any]
         person = everybody_of(connection, ids, _contacts_of_nothing_else(connection, ids))
         told = crm_effects(connection, person)
         counts = rows.counts(connection, person, {})
+        words = words_of_cases(connection, ids)
         begin(connection, person, kind="personal_data", reason=_why(workflow), counts=counts)
+        rows.erase_words(connection, words)
         take_away(connection, person, told, mode=mode, mentions={})
     return len(ids)
 

@@ -20,6 +20,8 @@ BODY = '{"erased": true}'
 UNIQUE_MARKER = "'[erased ' || left(gen_random_uuid()::text, 8) || ']'"
 KEY = ":pattern || '|' || :any_address"
 """A key is no free text: whatever reads as an e-mail address in it is one, also one that nobody knows any more."""
+CASES_OWN = ("id = any(:cases)", "case_id = any(:cases)")
+"""How the inventory says that rows are a case's own."""
 JSON_MARKS = {("corrections", "value")}
 """JSON columns that must hold something: the marker is a JSON text there."""
 
@@ -132,6 +134,23 @@ def erase(connection: Connection, person: Person, mentions: Mentions) -> None:
                 {column: _without_mentions(column, table.columns[column], ":addresses") for column in table.elsewhere},
                 _elsewhere(table, mentions[name]),
             )  # fmt: skip
+
+
+def erase_words(connection: Connection, patterns: Mapping[int, str]) -> None:
+    """Take out of the texts of each case what a pattern of its own matches; in the transaction of an erasure."""
+    bound = {"cases": list(patterns), "patterns": list(patterns.values())}
+    for name, table in inventory().holds.items():
+        if table.rows not in CASES_OWN:
+            continue
+        key = table.rows.partition(" ")[0]
+        for column in (column for column, entry in table.columns.items() if entry.erase == "mentions"):
+            connection.execute(
+                text(f"""
+                    update "{name}" set "{column}" = without_mentions("{column}", pattern)
+                    from unnest(cast(:cases as bigint[]), cast(:patterns as text[])) as words (whose, pattern)
+                    where {table.rows} and {key} = whose and "{column}"::text ~* pattern"""),
+                bound,
+            )
 
 
 def erase_bodies(connection: Connection, person: Person) -> None:

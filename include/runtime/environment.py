@@ -249,7 +249,7 @@ def _airflow_settings(home: Home, airflow_url: str, passwords: Path) -> dict[str
         "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "conf,params_input",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{home.url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
-            [f"{USER}:admin", f"{VIEWER}:viewer", f"{WATCHER}:viewer", *(f"{account}:user" for account in _accounts())]
+            [f"{USER}:admin", f"{VIEWER}:viewer", f"{WATCHER}:user", *(f"{account}:user" for account in _accounts())]
         ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": sync_url,

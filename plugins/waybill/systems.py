@@ -33,12 +33,19 @@ def _report_files(target: Any) -> Provider:
     return report_files(target)
 
 
+def _airflow_runs(_: Any) -> Provider:
+    from waybill.typed import AirflowRuns  # noqa: PLC0415 - only erasures need it
+
+    return AirflowRuns()
+
+
 BUILTIN: dict[str, Callable[[Any], Provider]] = {
     "crm": BuiltinCrm,
     "erp": BuiltinErp,
     "mail": LocalMailbox,
     "chat": ChatLog,
     "reporting": _report_files,
+    "airflow": _airflow_runs,
 }
 
 
@@ -85,4 +92,5 @@ def _connected() -> dict[str, dict[str, Callable[[str], Provider]]]:
         "chat": alert_hooks.CONNECTED,
         "warehouse": {ANY: warehouse},
         "webhook": {"http": signed_webhook},
+        "airflow": {ANY: _airflow_runs},
     }

@@ -1,23 +1,50 @@
-"""What people typed into Airflow's forms stays with its runs: which of them name a person, so that they can be deleted.
+"""What people typed into Airflow's forms stays with its runs: which of them name a person, and how they are deleted.
 
-Airflow's own database is not Waybill's to change; it is asked over the public API, and changes nothing.
+Airflow's own database is not Waybill's to change: both is asked over its public API.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
+from include.integrations.systems import Failed, Operation, Outcome, PendingEffect, Sent, Settle
 from include.monitoring.watching.airflow import signed_in
+from include.privacy import runs
 from include.privacy.person import Person
 from waybill.watching import account
 
 PAGE = 100
 MOST_TOLD = 10
-"""Runs that a sentence names; whoever deletes these and asks again is told the next."""
+"""Runs that a sentence names; the page of effects has them all."""
+
+
+class AirflowRuns:
+    """Deletes runs of Airflow, with the account of its connection; a run that is gone already is deleted."""
+
+    name = "airflow"
+    batch_size = 10
+    operations: Mapping[str, Operation] = {runs.DELETE: Operation(runs.DELETE, Settle.RESEND)}
+
+    def apply(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:  # noqa: ARG002
+        """Delete them."""
+        try:
+            with signed_in(account()) as api:
+                if api is None:
+                    return [Failed("Airflow does not take the account of the connection waybill_airflow")] * len(
+                        effects
+                    )
+                return [_deleted(api, effect) for effect in effects]
+        except httpx.HTTPError as error:
+            return [Failed(f"Airflow does not answer: {type(error).__name__}")] * len(effects)
+
+    def settle(self, operation: str, effects: Sequence[PendingEffect]) -> Sequence[Outcome]:
+        """Never asked: to delete again changes nothing."""
+        return self.apply(operation, effects)
 
 
 def runs_naming(api: httpx.Client, person: Person) -> list[str]:
@@ -44,14 +71,42 @@ def runs_as_watcher(person: Person) -> list[str] | None:
         return None
 
 
-def told(runs: Sequence[str] | None) -> str:
-    """Return what is left to do about such runs, as a sentence; empty when there are none."""
-    if runs is None:
-        return "Airflow could not be asked which runs they were typed into: look for the address in its list of runs."
-    if not runs:
-        return ""
-    more = f" and {len(runs) - MOST_TOLD} more" if len(runs) > MOST_TOLD else ""
-    return f"They were typed into forms of Airflow: delete these runs there: {', '.join(runs[:MOST_TOLD])}{more}."
+def told(found: Sequence[str] | None, gone: Sequence[str]) -> str:
+    """Return what becomes of such runs, in a sentence or two; empty when there are none.
+
+    :param found: into whose forms a person was typed; None when Airflow could not be asked.
+    :param gone: all that are deleted with them.
+    """
+    said = []
+    if found is None:
+        said.append(
+            "Airflow could not be asked which runs they were typed into: "
+            "look for the address in its list of runs, and delete those."
+        )
+    if gone:
+        more = f" and {len(gone) - MOST_TOLD} more" if len(gone) > MOST_TOLD else ""
+        said.append(
+            "They were typed into forms or answers of Airflow. These runs are deleted there when they are over, "
+            f"and what cannot be stays under Effects: {', '.join(gone[:MOST_TOLD])}{more}."
+        )
+    return " ".join(said)
+
+
+def _deleted(api: httpx.Client, effect: PendingEffect) -> Outcome:
+    dag, run = (quote(effect.payload[name], safe="") for name in ("dag", "run"))
+    answer = api.delete(f"/api/v2/dags/{dag}/dagRuns/{run}")
+    match answer.status_code:
+        case httpx.codes.NO_CONTENT | httpx.codes.NOT_FOUND:
+            return Sent()
+        case httpx.codes.CONFLICT:
+            return Failed("the run is not over yet; it is deleted when it is")
+        case httpx.codes.FORBIDDEN:
+            return Failed(
+                "the account of the connection waybill_airflow may not delete runs: let it, and retry; "
+                "or delete the run by hand, and say here that it was done",
+                permanent=True,
+            )
+    return Failed(f"Airflow answers {answer.status_code}")
 
 
 def _lines(typed: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Airflow's REST API as the alerts ask it: health, a token, import errors, DAGs and their runs."""
+"""Airflow's REST API as Waybill asks it: health, a token, import errors, DAGs and their runs, which can be deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from include.contracts.registry import contracts
@@ -33,6 +33,8 @@ class Airflow:
     :param ended: runs that are over, as its API gives them.
     :param refuses: the status that it answers to questions for DAGs; None: it answers them.
     :param hangs: seconds that it thinks about them.
+    :param typed: runs with what was typed into their forms, as its API gives them.
+    :param may_delete: whether the account may.
     """
 
     url: str = ""
@@ -44,6 +46,8 @@ class Airflow:
     paused: set[str] = field(default_factory=set)
     busy: set[str] = field(default_factory=set)
     ended: list[dict[str, Any]] = field(default_factory=list)
+    typed: list[dict[str, Any]] = field(default_factory=list)
+    may_delete: bool = True
     password: str = PASSWORD
     refuses: int | None = None
     hangs: float = 0
@@ -93,6 +97,9 @@ def airflow_standin() -> Iterator[Airflow]:
         return answer(request, "dags", rows)
 
     async def runs(request: Request) -> JSONResponse:
+        if asked := request.query_params.get("conf_contains"):
+            assert request.path_params["dag_id"] == "~"
+            return answer(request, "dag_runs", [row for row in airflow.typed if asked in str(row["conf"])])
         if request.path_params["dag_id"] == "~":
             since, until = request.query_params["end_date_gt"], request.query_params["end_date_lte"]
             assert request.query_params["order_by"] == "end_date"
@@ -101,6 +108,20 @@ def airflow_standin() -> Iterator[Airflow]:
         assert request.query_params.getlist("state") == ["queued", "running"]
         return answer(request, "dag_runs", [{}] if request.path_params["dag_id"] in airflow.busy else [])
 
+    async def delete_run(request: Request) -> Response:
+        if request.headers.get("authorization") != "Bearer a token":
+            return JSONResponse({"detail": "Not authenticated"}, 401)
+        if not airflow.may_delete:
+            return JSONResponse({"detail": "Forbidden"}, 403)
+        name = request.path_params["dag_id"], request.path_params["run_id"]
+        found = [row for row in airflow.typed if (row["dag_id"], row["dag_run_id"]) == name]
+        if not found:
+            return JSONResponse({"detail": "was not found"}, 404)
+        if found[0].get("state") == "running":
+            return JSONResponse({"detail": "cannot be deleted in running state"}, 409)
+        airflow.typed.remove(found[0])
+        return Response(status_code=204)
+
     app = Starlette(
         routes=[
             Route("/api/v2/monitor/health", health),
@@ -108,6 +129,7 @@ def airflow_standin() -> Iterator[Airflow]:
             Route("/api/v2/importErrors", import_errors),
             Route("/api/v2/dags", dags),
             Route("/api/v2/dags/{dag_id}/dagRuns", runs),
+            Route("/api/v2/dags/{dag_id}/dagRuns/{run_id}", delete_run, methods=["DELETE"]),
         ]
     )
     with served(app) as url:

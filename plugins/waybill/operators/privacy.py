@@ -1,4 +1,4 @@
-"""Tasks about personal data: a person's request, the contracts' retention, and what the CRM is told.
+"""Tasks about personal data: a person's request, the contracts' retention, and what the CRM and Airflow are told.
 
 Logs and return values hold counts and case ids, never whom they are about.
 """
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class PersonDataOperator(BaseOperator):
     """Export or erase one person; the parameters are `case_id` or `email`, `action`, `reason` and `dry_run`.
 
-    :returns: how many values there are, or were, and the runs into whose forms the person was typed; of an export, the
-        file's name.
+    :returns: how many values there are, or were, and the runs of Airflow that go with them; of an export, the file's
+        name.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -42,10 +42,12 @@ class PersonDataOperator(BaseOperator):
         with authored(engine(), actor=actor, run=context["run_id"], step=self.task_id) as connection:
             try:
                 person = _whom(connection, wanted)
-                runs = typed.runs_as_watcher(person) if wanted["action"] == "erase" else []
+                erasing = wanted["action"] == "erase"
+                runs = typed.runs_as_watcher(person) if erasing else []
                 if wanted["dry_run"]:
-                    shown = self._show(plan(connection, person), erasing=wanted["action"] == "erase")
-                    return {**shown, "runs": self._tell(runs)}
+                    planned = plan(connection, person)
+                    gone = {*(runs or ()), *planned.runs} if erasing else ()
+                    return {**self._show(planned, erasing=erasing), "runs": self._tell(runs, sorted(gone))}
                 if wanted["action"] == "export":
                     written = export_to_file(connection, person)
                     self.log.info("the export is in %s", written.path)
@@ -57,18 +59,19 @@ class PersonDataOperator(BaseOperator):
                     reason=wanted["reason"] or "",
                     mode=Mode(current().effect_mode),
                     run=context["run_id"],
+                    typed=runs or (),
                 )
             except (Unknown, Refused) as error:
                 raise AirflowFailException(str(error)) from None
         delete_files(person)
         values = sum(count.values for count in done.counts)
         self.log.info("erased %d values, closed %d cases", values, done.closed)
-        return {"erasure": done.id, "values": values, "closed": done.closed, "runs": self._tell(runs)}
+        return {"erasure": done.id, "values": values, "closed": done.closed, "runs": self._tell(runs, done.runs)}
 
-    def _tell(self, runs: list[str] | None) -> list[str] | None:
-        if told := typed.told(runs):
+    def _tell(self, found: list[str] | None, gone: Sequence[str]) -> list[str] | None:
+        if told := typed.told(found, gone):
             self.log.warning("%s", told)
-        return runs
+        return None if found is None else list(gone)
 
     def _show(self, planned: Plan, *, erasing: bool) -> dict[str, Any]:
         for count in planned.counts:
@@ -123,12 +126,15 @@ class ApplyRetentionOperator(BaseOperator):
 
 
 class EraseInSystemsOperator(BaseOperator):
-    """Deliver what erasures planned for the CRM; what it does not take now is for the next run.
+    """Deliver what erasures planned for the CRM and for Airflow; what is not taken now is tried again by the ledger.
 
-    :returns: counts of what came of the effects.
+    :returns: counts of what came of the effects, by system.
     """
 
-    def execute(self, context: Context) -> dict[str, int]:  # noqa: ARG002
+    def execute(self, context: Context) -> dict[str, dict[str, int]]:  # noqa: ARG002
         """Deliver it."""
-        with closing_provider("crm") as crm:
-            return tell_systems(engine(), crm)
+        told = {}
+        for system in ("crm", "airflow"):
+            with closing_provider(system) as provider:
+                told[system] = tell_systems(engine(), provider, system)
+        return told

@@ -66,15 +66,22 @@ def erase_person(
     runs = runs_naming(request, person)
     try:
         with authored(engine(), actor=visitor.actor, step="handle_request") as connection:
-            done = erase(connection, person, actor=visitor.actor, reason=reason, mode=Mode(current().effect_mode))
+            done = erase(
+                connection,
+                person,
+                actor=visitor.actor,
+                reason=reason,
+                mode=Mode(current().effect_mode),
+                typed=runs or (),
+            )
     except Refused as error:
         return redirect(back, f"Nothing was erased: {error}.", refused=True)
     delete_files(person)
-    if done.id is None:
-        return redirect(back, "There is nothing left to erase.")
     values = sum(count.values for count in done.counts)
     said = f"Erased: {values} values; {done.closed} open cases were closed. The CRM is told at once."
-    return redirect(back, f"{said} {told(runs)}".strip())
+    if done.id is None:
+        said = "There is nothing left to erase."
+    return redirect(back, f"{said} {told(runs, done.runs)}".strip())
 
 
 def _person(connection: Connection, case: int) -> Person:

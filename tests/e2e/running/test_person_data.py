@@ -31,6 +31,7 @@ OTTILIE = {
 OF_OTTILIE = ("ottilie", "erasmus", "23125087", "23125 087", "keeper of the weir")
 TILDA = {"email": "tilda.rask@brightwater.example", "full_name": "Tilda Rask", "country": "DE", "consent": True}
 IVO = {"email": "ivo.brandl@altwasser.example", "full_name": "Ivo Brandl", "country": "DE", "consent": True}
+RUNA = {"email": "runa.holm@brightwater.example", "full_name": "Runa Holm", "country": "DE"}
 FRIEND = {
     "email": "quirin.falk@falkenhof.example",
     "full_name": "Quirin Falk",
@@ -149,6 +150,23 @@ def test_an_erasure_from_the_page_reaches_the_crm_soon_and_once(waybill: Waybill
     nothing_names(waybill, ("tilda.rask", "tilda rask"))
     assert waybill.one("select count(*) from erasures where :id = any(cases)", id=case) == 1
     assert waybill.one("select attempts from effects where key like :key", key=f"privacy/%erase_contact/{contact}") == 1
+
+
+def test_runs_into_which_they_were_typed_are_deleted_with_them(waybill: Waybill) -> None:
+    pasted = ",".join(RUNA) + "\n" + ",".join(RUNA.values())
+    imported = waybill.trigger("lead_import", rows=pasted)
+    waybill.finish("lead_import", imported)
+    waybill.settle()
+    asked = waybill.trigger("person_data", email=RUNA["email"], action="erase")
+    waybill.finish("person_data", asked)
+    case = int(waybill.one("select case_id from leads where email_key = :email", email=RUNA["email"]))
+    done = person_data(waybill, case_id=case, action="erase", reason="Letter 4712", dry_run=False)
+    typed = [("lead_import", imported), ("person_data", asked)]
+    assert done["runs"] == [f"{dag}/{run}" for dag, run in typed]
+    for dag, run in typed:
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}"
+        waybill.wait_until(lambda path=path: waybill.api.get(path).status_code == 404, 60, every=1)
+    nothing_names(waybill, ("runa.holm", "runa holm"))
 
 
 def test_retention_erases_what_was_kept_long_enough_and_its_dry_run_only_counts(waybill: Waybill) -> None:

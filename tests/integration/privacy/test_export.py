@@ -93,3 +93,14 @@ def test_files_go_with_the_person_and_with_time(engine: Engine) -> None:
     os.utime(other, (past, past))
     assert delete_files() == 1
     assert list(Path(folder()).iterdir()) == []
+
+
+def test_files_of_who_is_in_no_case_are_their_own_and_go_with_them(engine: Engine) -> None:
+    lead(engine, BEN | {"message": "Ask ada.lovelace@engines.example, or eve@engines.example."})
+    with authored(engine, actor="user:olga") as connection:
+        ada, eve = (by_email(connection, address) for address in (ADA["email"], "eve@engines.example"))
+        one, again, other = (export_to_file(connection, whom).path for whom in (ada, ada, eve))
+    assert len({one, again, other}) == 3
+    assert not [word for word in ("ada", "lovelace", "eve") if word in one.name + other.name]
+    assert delete_files(ada) == 2
+    assert list(folder().iterdir()) == [other]

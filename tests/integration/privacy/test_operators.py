@@ -104,7 +104,7 @@ def test_retention_and_the_crm_by_their_tasks(engine: Engine, monkeypatch: pytes
     tally = {"lead_to_client": {"deliveries": 1, "personal_data": 1}}
     for dry_run in (True, False):
         assert task.execute({"params": {"dry_run": dry_run}, "run_id": "r"}) == tally  # type: ignore[typeddict-item]
-    assert EraseInSystemsOperator(task_id="erase_in_systems").execute({})["sent"] == 1
+    assert EraseInSystemsOperator(task_id="erase_in_systems").execute({})["crm"]["sent"] == 1
     assert places_of(engine, OF_ADA) == []
 
 

@@ -86,6 +86,24 @@ def test_who_wrote_again_or_became_a_client_is_kept_as_long_as_that(engine: Engi
     assert rows(engine, "select state from cases where id = :id", id=later[0]) == [{"state": "finished"}]
 
 
+def test_names_and_numbers_go_from_what_people_wrote_of_a_case(engine: Engine) -> None:
+    ada, ben = lead(engine, ADA, BEN)
+    said = "Discarded: Ada Lovelace, 030 23125 017, asked twice"
+    for case in (ada, ben):
+        change(engine, "update cases set outcome = :said where id = :id", id=case, said=said)
+        change(engine, """
+            insert into events (case_id, workflow, kind, actor, detail)
+            select id, workflow, 'discarded', 'user:olga', jsonb_build_object('reason', outcome)
+            from cases where id = :id""",
+               id=case)  # fmt: skip
+    change(engine, "update cases set closed_at = now() - interval '731 days' where id = :id", id=ada)
+    after(engine, timedelta())
+    left = "select outcome from cases where id = :id union all select detail->>'reason' from events " \
+           "where case_id = :id and kind = 'discarded'"  # fmt: skip
+    assert {row["outcome"] for row in rows(engine, left, id=ada)} == {"Discarded: [erased], [erased], asked twice"}
+    assert {row["outcome"] for row in rows(engine, left, id=ben)} == {said}, "another case is kept as it is"
+
+
 def test_a_lost_deal_keeps_nobody(engine: Engine) -> None:
     [ada] = lead(engine, ADA)
     lose(engine, ada)

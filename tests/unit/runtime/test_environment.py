@@ -69,7 +69,7 @@ def test_the_passwords_are_in_the_file_of_airflow_and_not_in_the_environment_of_
     assert not set(accounts.values()) & set(values.values())
     assert [name for name, secret in accounts.items() if any(secret in value for value in values.values())] == [
         "watcher"
-    ], "only as the one who may look, and no more"
+    ], "only as the one who looks at Airflow, and deletes runs that name who was erased"
     assert stat.S_IMODE(passwords.stat().st_mode) == 0o600
 
 
