@@ -49,7 +49,7 @@ def look_and_publish(
             looked += watcher(alerts)
         except Exception as error:
             errors.append(error)
-    again = alerts.speak_again()
+    again = alerts.speak_again() + alerts.remind()
     written = alerts.publish()
     _send_metrics(alerts)
     _read_runs(alerts, airflow)

@@ -15,6 +15,7 @@ from include.contracts.registry import load_teams
 from include.data import database as data
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
+from include.monitoring.alerts import quiet
 from include.monitoring.alerts.raising import FALLBACK_TEAM, STEP, Alerts
 from include.monitoring.watching import airflow as asking
 from include.monitoring.watching import signs
@@ -110,6 +111,30 @@ def test_a_part_of_airflow_that_is_silent_is_told_after_two_minutes(
     airflow.health[part] = "healthy"
     minute()
     assert opened(engine) == []
+
+
+def test_what_lasts_for_hours_is_told_again_once_unless_somebody_has_it(
+    engine: Engine, airflow: Airflow, slack: Slack, minute: Minute
+) -> None:
+    minute()
+    airflow.health["triggerer"] = "unhealthy"
+    passed(engine, 3)
+    minute()
+    assert len(slack.messages) == 1
+    change(engine, "update alerts set message_at = message_at - interval '5 hours'")
+    for _ in range(4):
+        minute()
+        assert len(slack.messages) == 2
+    assert slack.messages[1].whole == slack.messages[0].whole
+    change(engine, "update alerts set message_at = message_at - interval '5 hours'")
+    until = datetime.now(UTC) + timedelta(hours=1)
+    quiet.hold(engine, [1], "acknowledged", until=until, reason="at it", actor="user:olga")
+    minute()
+    assert len(slack.messages) == 2
+    airflow.health["triggerer"] = "healthy"
+    minute()
+    assert "Recovered" in slack.messages[1].whole
+    assert len(slack.messages) == 3
 
 
 def test_while_waybill_starts_no_dag_is_missed(engine: Engine, airflow: Airflow, minute: Minute) -> None:
