@@ -17,7 +17,7 @@ from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble, workflow_of
 from include.monitoring.watching import signs
 from include.monitoring.watching.airflow import API_SERVER, PARTS, Account, ImportTrouble, Seen, ask
-from include.monitoring.watching.lasting import Looked, compare, raise_lasting
+from include.monitoring.watching.lasting import Looked, compare, gather, raise_lasting
 
 SILENT_AFTER = timedelta(minutes=2)
 """A part of Airflow that was not healthy for so long is silent; Airflow's own heartbeats are seconds apart."""
@@ -90,9 +90,9 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = (), lo
     )
     if found.asked:
         unreadable = [_unreadable(error) for error in found.import_errors]
-        looked += compare(alerts, Kind.DAG_IMPORT_ERROR, unreadable, "the file can be read again")
+        looked += _compare_many(alerts, Kind.DAG_IMPORT_ERROR, unreadable, "the file can be read again")
         if settled:
-            looked += compare(alerts, Kind.SCHEDULE_MISSED, _missed(found), "it is on time again")
+            looked += _compare_many(alerts, Kind.SCHEDULE_MISSED, _missed(found), "it is on time again")
     return looked
 
 
@@ -129,6 +129,10 @@ def tasks_stand_still(connection: Connection) -> bool:
             {"kind": Kind.AIRFLOW_SILENT, "causes": [*LOOK_NEEDS, signs.LOOK]},
         ).scalar_one()
     )
+
+
+def _compare_many(alerts: Alerts, kind: Kind, troubles: list[Trouble], resolution: str) -> Looked:
+    return compare(alerts, kind, gather(alerts, kind, troubles, NOBODYS), resolution)
 
 
 def _silent(part: str, since: datetime) -> Trouble:

@@ -71,6 +71,53 @@ def test_a_dag_file_that_cannot_be_read_is_told_with_its_line_and_taken_back(
     assert "the file can be read again" in slack.messages[0].whole
 
 
+def test_many_files_that_cannot_be_read_are_one_message_and_one_recovery(
+    engine: Engine, airflow: Airflow, slack: Slack, minute: Minute
+) -> None:
+    airflow.import_errors["dags/alone.py"] = "SyntaxError"
+    minute()
+    airflow.import_errors.update({f"dags/{number:02}.py": "ImportError" for number in range(30)})
+    minute()
+    assert opened(engine) == [
+        ("dag_import_error", "waybill", "dags/alone.py"),
+        ("dag_import_error", "waybill", "many at once"),
+    ]
+    assert len(slack.messages) == 2
+    assert "30 DAG files cannot be read" in slack.messages[1].whole
+    assert "dags/00.py, dags/01.py, dags/02.py, dags/03.py, dags/04.py and 25 more" in slack.messages[1].whole
+    for number in range(28):
+        del airflow.import_errors[f"dags/{number:02}.py"]
+    minute()
+    assert len(slack.messages) == 2, "those that are left stay together"
+    assert "cannot read dags/28.py, dags/29.py." in slack.messages[1].whole
+    del airflow.import_errors["dags/28.py"], airflow.import_errors["dags/29.py"]
+    minute()
+    assert opened(engine) == [("dag_import_error", "waybill", "dags/alone.py")]
+    assert len(slack.messages) == 3
+    assert "Recovered" in slack.messages[2].whole
+
+
+def test_while_the_scheduler_is_silent_and_soon_after_no_schedule_is_missed(
+    engine: Engine, airflow: Airflow, minute: Minute
+) -> None:
+    settled(engine, minute)
+    airflow.health["scheduler"] = "unhealthy"
+    change(engine, "update life_signs set at = now() - interval '3 minutes' where part = 'scheduler'")
+    late = ("lead_reprocess", "exchange_rates", "count_plan", "waybill_alerts", "waybill_canary")
+    for dag_id in late:
+        airflow.overdue(dag_id)
+    minute()
+    assert opened(engine) == [("airflow_silent", "waybill", "scheduler")]
+    airflow.health["scheduler"] = "healthy"
+    minute()
+    assert opened(engine) == [], "it has a quarter of an hour to make them"
+    settled(engine, minute)
+    minute()
+    assert opened(engine) == [("schedule_missed", "waybill", "many at once")]
+    (alert,) = rows(engine, "select facts from alerts where state = 'open'")
+    assert (alert["facts"]["many"], alert["facts"]["names"]) == (5, sorted(late))
+
+
 def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_is_paused(
     engine: Engine, airflow: Airflow, minute: Minute
 ) -> None:
