@@ -8,26 +8,28 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from sqlalchemy import Engine
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
 from include.contracts.registry import load_teams
 from include.data import database as data
 from include.integrations import ledger
+from include.integrations.slack import SlackApi
 from include.integrations.systems import Effect, Mode
 from include.monitoring.alerts import quiet
 from include.monitoring.alerts.raising import FALLBACK_TEAM, STEP, Alerts
 from include.monitoring.watching import airflow as asking
-from include.monitoring.watching import signs
+from include.monitoring.watching import signs, turns
 from include.monitoring.watching.airflow import Account
 from include.monitoring.watching.backlogs import watch_backlogs
 from include.monitoring.watching.watch import silent_after, tasks_stand_still, watch
 from include.monitoring.watching.wellbeing import unwell
+from tests.integration.monitoring.test_alerts import failure
 from tests.standins.airflow import Airflow
 from tests.standins.slack import Slack
 from tests.support.histories import cases_with
 from tests.support.work import change, receive, rows
-from waybill.alert_delivery import look_and_publish
+from waybill.alert_delivery import look_and_publish, tell_by_chat
 from waybill.watching import look_and_tell
 
 Minute = Callable[..., None]
@@ -255,6 +257,29 @@ def test_a_looker_that_is_back_does_not_tell_its_own_silence(
     assert opened(engine) == [("airflow_silent", "waybill", "look")], "it has not delivered anything yet"
     minute()
     assert opened(engine) == []
+
+
+def test_one_who_looks_for_ever_holds_the_others_up_for_a_moment_and_nothing_that_is_due(
+    alerts: Alerts, airflow: Airflow, api: SlackApi, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "LONGEST_WAIT", timedelta(seconds=0.2))
+    alerts.raise_alert(failure())
+    airflow.import_errors["dags/broken.py"] = "SyntaxError"
+    with alerts.engine.begin() as frozen:
+        frozen.execute(text("select pg_advisory_xact_lock(hashtext('waybill.alerts.look'))"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            look_and_publish(alerts, airflow.account)
+        tell_by_chat(alerts.engine, api)
+    assert len(slack.messages) == 2, "what was due, and what the look found that needs no lock"
+
+
+def test_who_freezes_while_it_looks_loses_its_turn(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LONGEST_IDLE", timedelta(seconds=0.3))
+    with engine.connect() as frozen, engine.begin() as other:
+        turns.take(frozen, "alerts.look")
+        turns.take(other, "alerts.look")
+        with pytest.raises(InternalError, match="idle-in-transaction"):
+            frozen.execute(text("select 1"))
 
 
 @pytest.mark.parametrize("status", [500, 403])
