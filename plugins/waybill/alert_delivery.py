@@ -33,7 +33,7 @@ def look_and_publish(
 ) -> dict[str, int]:
     """Raise, resolve, and write what is new to the ledger; returns counts.
 
-    One that fails does not stop the others.
+    A part of it that fails does not stop the others.
 
     :param looker: who looks, as in `signs`.
     :raises Exception: the first error of them, when all have looked and what they found is written.
@@ -53,8 +53,8 @@ def look_and_publish(
     written = alerts.publish()
     _send_metrics(alerts)
     _read_runs(alerts, airflow)
-    for error in errors[1:]:
-        alerts.problem(looker, error)
+    for another in errors[1:]:
+        alerts.problem(looker, another)
     if errors:
         raise errors[0]
     return {"raised": looked.raised, "recovered": looked.recovered, "again": again, "written": written}

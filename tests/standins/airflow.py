@@ -31,6 +31,7 @@ class Airflow:
     :param ended: runs that are over, as its API gives them.
     :param refuses: the status that it answers to questions for DAGs; None: it answers them.
     :param hangs: seconds that it thinks about them.
+    :param asked: how often it was asked for them.
     """
 
     url: str = ""
@@ -45,6 +46,7 @@ class Airflow:
     password: str = PASSWORD
     refuses: int | None = None
     hangs: float = 0
+    asked: int = 0
 
     @property
     def account(self) -> Account:
@@ -77,6 +79,7 @@ def airflow_standin() -> Iterator[Airflow]:
         return answer(request, "import_errors", rows)
 
     async def dags(request: Request) -> JSONResponse:
+        airflow.asked += 1
         await asyncio.sleep(airflow.hangs)
         if airflow.refuses:
             return JSONResponse({"detail": "no"}, airflow.refuses)

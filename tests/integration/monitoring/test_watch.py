@@ -135,6 +135,26 @@ def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_is_pause
     assert opened(engine) == []
 
 
+def test_the_watchdog_tells_files_at_once_and_asks_for_all_dags_only_when_no_task_does(
+    engine: Engine, alerts: Alerts, airflow: Airflow, minute: Minute
+) -> None:
+    settled(engine, minute)
+    airflow.asked = 0
+    airflow.import_errors["dags/broken.py"] = "SyntaxError"
+    airflow.overdue("lead_reprocess")
+    watchdog_looks(alerts, airflow.account)
+    assert airflow.asked == 0
+    assert opened(engine) == [("dag_import_error", "waybill", "dags/broken.py")]
+    change(engine, "update life_signs set at = now() - interval '6 minutes' where part = 'files and schedules'")
+    for _ in range(2):
+        watchdog_looks(alerts, airflow.account)
+        assert airflow.asked == 1
+        assert ("schedule_missed", "lead_to_client", "lead_reprocess") in opened(engine), "and it stays open"
+    airflow.dags["lead_reprocess"] = None
+    minute()
+    assert opened(engine) == [("dag_import_error", "waybill", "dags/broken.py")]
+
+
 def test_a_dag_of_a_contract_that_airflow_does_not_know_is_told(
     engine: Engine, airflow: Airflow, minute: Minute
 ) -> None:
