@@ -34,7 +34,7 @@ def look_and_publish(
 ) -> dict[str, int]:
     """Raise, resolve, and write what is new to the ledger; returns counts.
 
-    One that fails does not stop the others.
+    A part of it that fails does not stop the others.
 
     :param looker: who looks, as in `signs`.
     :raises Exception: the first error of them, when all have looked and what they found is written.
@@ -50,7 +50,7 @@ def look_and_publish(
             looked += watcher(alerts)
         except Exception as error:
             errors.append(error)
-    again = alerts.speak_again()
+    again = alerts.speak_again() + alerts.remind()
     written = alerts.publish()
     if looker == signs.WATCHDOG:  # two who send make two series of each figure
         _send_metrics(alerts)

@@ -35,6 +35,7 @@ class Airflow:
     :param hangs: seconds that it thinks about them.
     :param typed: runs with what was typed into their forms, as its API gives them.
     :param may_delete: whether the account may.
+    :param asked: how often it was asked for them.
     """
 
     url: str = ""
@@ -51,6 +52,7 @@ class Airflow:
     password: str = PASSWORD
     refuses: int | None = None
     hangs: float = 0
+    asked: int = 0
 
     @property
     def account(self) -> Account:
@@ -83,6 +85,7 @@ def airflow_standin() -> Iterator[Airflow]:
         return answer(request, "import_errors", rows)
 
     async def dags(request: Request) -> JSONResponse:
+        airflow.asked += 1
         await asyncio.sleep(airflow.hangs)
         if airflow.refuses:
             return JSONResponse({"detail": "no"}, airflow.refuses)

@@ -44,6 +44,17 @@ FALLBACK_TEAM = "platform"
 """Who is told about what no contract names."""
 REMIND_AFTER = timedelta(hours=4)
 """Trouble that goes on for longer gets a new message: the old one has scrolled away."""
+LASTING = (
+    Kind.SYSTEM_DOWN,
+    Kind.DAG_IMPORT_ERROR,
+    Kind.SCHEDULE_MISSED,
+    Kind.AIRFLOW_SILENT,
+    Kind.INBOX_GROWING,
+    Kind.LEDGER_GROWING,
+    Kind.CONNECTION_MISSING,
+    Kind.CANARY_MISSING,
+)
+"""What is found once for as long as it lasts, so that no further occurrence brings the new message."""
 UPDATE_EVERY = timedelta(seconds=30)
 """Shortest time between two updates of one message; Slack allows about one call a second per channel."""
 SECOND_ROUTE_ATTEMPTS = 3
@@ -397,21 +408,27 @@ class Alerts:
         """Tell anew what was quiet until now and still lasts; return how many those are."""
         with self.engine.begin() as connection:
             hush(connection)
-            rows = (
-                connection.execute(
-                    text("""
-                        update alerts set quiet = null, quiet_until = null, message = message + shown::int,
-                            shown = true, message_at = now(), update_key = null, version = version + 1,
-                            facts = jsonb_set(facts, '{quiet,over}', 'true')
-                        where state = 'open' and quiet_until <= now() returning *""")
-                )
-                .mappings()
-                .all()
+            return self._tell_anew(
+                connection,
+                """
+                    update alerts set quiet = null, quiet_until = null, message = message + shown::int,
+                        shown = true, message_at = now(), update_key = null, version = version + 1,
+                        facts = jsonb_set(facts, '{quiet,over}', 'true')
+                    where state = 'open' and quiet_until <= now() returning *""",
             )
-            alerts = [_alert(row) for row in rows]
-            self._write(connection, [self._post(alert, touched(connection, alert)) for alert in alerts])
-            self._told(connection, alerts)
-        return len(alerts)
+
+    def remind(self) -> int:
+        """Tell anew what lasts for longer than `REMIND_AFTER` and nobody has quieted; return how many those are."""
+        with self.engine.begin() as connection:
+            return self._tell_anew(
+                connection,
+                """
+                    update alerts set message = message + 1, message_at = now(), update_key = null,
+                        version = version + 1
+                    where state = 'open' and quiet is null and kind = any(:lasting)
+                      and message_at < now() - :remind_after returning *""",
+                {"lasting": list(LASTING), "remind_after": REMIND_AFTER},
+            )
 
     def second_route(self) -> int:
         """Write a mail, once per message, for each open alert that the chat does not take, or cannot be trusted with.
@@ -507,6 +524,13 @@ class Alerts:
 
     def _write(self, connection: Connection, effects: Sequence[Effect]) -> int:
         return ledger.write(connection, effects, self._mode) if effects else 0
+
+    def _tell_anew(self, connection: Connection, update: str, values: Mapping[str, Any] | None = None) -> int:
+        """Post the alerts that `update` gives a new message, and returns."""
+        alerts = [_alert(row) for row in connection.execute(text(update), values or {}).mappings().all()]
+        self._write(connection, [self._post(alert, touched(connection, alert)) for alert in alerts])
+        self._told(connection, alerts)
+        return len(alerts)
 
     def _told(self, connection: Connection, alerts: Sequence[Alert]) -> None:
         if alerts:

@@ -58,7 +58,15 @@ _PARTS = {
 
 
 def dag_import_error(alert: Alert, _numbers: Numbers, _names: Names) -> Wording:
-    """A DAG file that Airflow cannot read."""
+    """A DAG file that Airflow cannot read, or many."""
+    if "many" in alert.facts:
+        return Wording(
+            f"{alert.facts['many']} DAG files cannot be read",
+            f"Airflow cannot read {_named(alert)}. So many at once mostly have one cause: what all of them import.",
+            "The workflows of those files. Airflow runs their last good version for a while, then drops them.",
+            "No: they stay broken until that is changed.",
+            "Open the import errors in Airflow's UI, and mend what most of them name; or take the last change back.",
+        )
     error = alert.facts.get("error") or "an error"
     return Wording(
         f"The DAG file {alert.cause} cannot be read",
@@ -70,7 +78,15 @@ def dag_import_error(alert: Alert, _numbers: Numbers, _names: Names) -> Wording:
 
 
 def schedule_missed(alert: Alert, _numbers: Numbers, names: Names) -> Wording:
-    """A DAG that should have run, and did not."""
+    """A DAG that should have run, and did not; or many."""
+    if "many" in alert.facts:
+        return Wording(
+            f"{alert.facts['many']} DAGs did not run when they should have",
+            f"None of their runs is queued or runs, or Airflow does not know them: {_named(alert)}.",
+            "What these DAGs do is late. Nothing that came in is lost.",
+            "Yes, if Airflow was only busy: it makes the runs later. No, when their files are gone.",
+            "See whether the scheduler is busy or stands still, and whether the DAG processor reads the DAGs' folder.",
+        )
     due = _moment(alert.facts, "due", "at")
     what, broke, do = {
         "unknown": (
@@ -178,6 +194,13 @@ def canary_missing(alert: Alert, _numbers: Numbers, _names: Names) -> Wording:
         "Perhaps: the next test takes this back when it arrives.",
         "See which task of waybill_canary or waybill_alerts failed, and whether the chat's connection works.",
     )
+
+
+def _named(alert: Alert) -> str:
+    """The first of many, and how many more there are."""
+    names = alert.facts["names"]
+    more = alert.facts["many"] - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _moment(facts: Mapping[str, Any], name: str, word: str) -> str:

@@ -18,6 +18,7 @@ from include.contracts.registry import contracts
 from include.data.database import authored
 from include.data.frames import copy_rows
 from include.monitoring.service_levels.clock import Move, levels
+from include.monitoring.watching import turns
 
 MOST_EVENTS = 500_000
 """Events that one transaction goes over."""
@@ -92,7 +93,7 @@ def keep_up(engine: Engine) -> Kept:
     while begun is None or (position < begun.newest and time.monotonic() < until):
         with engine.begin() as connection:
             # Two looks at once would otherwise measure the same.
-            connection.execute(text("select pg_advisory_xact_lock(hashtext('waybill.service_levels'))"))
+            turns.take(connection, "service_levels", patient=True)
             if begun is None:
                 begun = _begin(connection)
                 position = begun.seen_event

@@ -15,6 +15,7 @@ from include.contracts.registry import contracts
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble, next_in_line
 from include.monitoring.service_levels.facts import keep_up
+from include.monitoring.watching import turns
 from include.monitoring.watching.lasting import Looked
 from include.monitoring.watching.look import raise_about
 
@@ -59,7 +60,7 @@ def watch_service_levels(alerts: Alerts) -> Looked:
     """Bring the facts up to now; raise, escalate and resolve alerts by what they say."""
     keep_up(alerts.engine)
     with alerts.engine.begin() as connection:
-        connection.execute(text("select pg_advisory_xact_lock(hashtext('waybill.alerts.look'))"))
+        turns.take(connection, "alerts.look")
         raised = 0
         for group in connection.execute(text(_TROUBLED), _VALUES).all():
             if group.kind == ESCALATED:

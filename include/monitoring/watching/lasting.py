@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,12 @@ from sqlalchemy import text
 
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble
+
+MOST_APART = 3
+"""Troubles of one kind that are told each by itself."""
+MOST_NAMED = 5
+TOGETHER = "many at once"
+"""The cause of an alert about more than those."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,30 @@ def compare(
             ).scalars()
         )
     return Looked(raised, alerts.recover(resolution=resolution, kinds=[kind], ids=over) if over else 0)
+
+
+def gather(alerts: Alerts, kind: Kind, troubles: Sequence[Trouble], workflow: str) -> list[Trouble]:
+    """Make one trouble of many that are found together, for each by itself would hide the others.
+
+    What is told by itself already stays so. What was told together stays together until nothing of it is left, so that
+    there is one recovery; each change of it is counted, and its message says how many are left.
+
+    :param workflow: who is told of many.
+    """
+    with alerts.engine.connect() as connection:
+        told = set(
+            connection.execute(
+                text("select fingerprint from alerts where state = 'open' and kind = :kind"), {"kind": kind}
+            ).scalars()
+        )
+    apart = [trouble for trouble in troubles if trouble.fingerprint in told]
+    names = sorted(trouble.cause for trouble in troubles if trouble.fingerprint not in told)
+    which = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    facts = {"many": len(names), "names": names[:MOST_NAMED], "page": ""}
+    together = Trouble(kind, workflow, which, cause=TOGETHER, facts=facts)
+    if not names or (len(troubles) <= MOST_APART and together.fingerprint not in told):
+        return list(troubles)
+    return [*apart, together]
 
 
 def raise_lasting(alerts: Alerts, troubles: Sequence[Trouble]) -> int:

@@ -15,6 +15,7 @@ from include.integrations.steps import SYSTEM_AWAY
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import STEP, Alerts, Trouble
 from include.monitoring.alerts.wording import effects_in_words
+from include.monitoring.watching import turns
 from include.monitoring.watching.lasting import Looked, raise_lasting
 
 DOWN_AFTER_ATTEMPTS = 3
@@ -26,7 +27,7 @@ RUN_KINDS = (Kind.TASK_FAILED, Kind.RUN_FAILED, Kind.DEADLINE_MISSED)
 def look(alerts: Alerts) -> Looked:
     """Raise alerts for what is wrong now, and resolve those whose trouble is over."""
     with alerts.engine.begin() as connection:
-        connection.execute(text("select pg_advisory_xact_lock(hashtext('waybill.alerts.look'))"))
+        turns.take(connection, "alerts.look")
         troubles = [
             *_set_aside(connection, alerts),
             *_given_up(connection, alerts),

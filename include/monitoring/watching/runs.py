@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble, workflow_of
-from include.monitoring.watching import signs
+from include.monitoring.watching import signs, turns
 from include.monitoring.watching.airflow import PAGE, Account, signed_in
 
 READ = "runs read"
@@ -75,7 +75,7 @@ def keep_up(
     except httpx.TransportError:
         return 0
     with alerts.engine.begin() as connection:
-        connection.execute(text("select pg_advisory_xact_lock(hashtext('waybill.runs'))"))
+        turns.take(connection, "runs")
         if _last(connection) != last:
             return 0  # somebody else has counted them meanwhile
         _count(connection, ended)

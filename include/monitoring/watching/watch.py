@@ -16,8 +16,8 @@ from include.contracts.registry import contracts
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble, workflow_of
 from include.monitoring.watching import signs
-from include.monitoring.watching.airflow import API_SERVER, PARTS, Account, ImportTrouble, Seen, ask
-from include.monitoring.watching.lasting import Looked, compare, raise_lasting
+from include.monitoring.watching.airflow import API_SERVER, PARTS, Account, ImportTrouble, Overdue, Seen, ask
+from include.monitoring.watching.lasting import Looked, compare, gather, raise_lasting
 
 SILENT_AFTER = timedelta(minutes=2)
 """A part of Airflow that was not healthy for so long is silent; Airflow's own heartbeats are seconds apart."""
@@ -78,9 +78,11 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = (), lo
         signs.resume(connection, expected, after=2 * silent_after())
         signs.expected(connection, expected)
         signs.seen(connection, [signs.TRIED])
-    found = ask(account, overdue_since=datetime.now(UTC) - OVERDUE_AFTER)
+        # The watchdog looks often, and asks for all DAGs only when no task has for as long as one may take.
+        asks_all = looker == signs.LOOK or bool(signs.silent(connection, [signs.ASKED], silent_after()))
+    found = ask(account, overdue_since=datetime.now(UTC) - OVERDUE_AFTER if asks_all else None)
     with alerts.engine.begin() as connection:
-        signs.seen(connection, {*found.alive, *([signs.ASKED] if found.asked else [])})
+        signs.seen(connection, {*found.alive, *([signs.ASKED] if found.dags is not None else [])})
         silent, judged = _judge(connection, found, looker, asks=account.login is not None)
         if SCHEDULER in silent:
             signs.seen(connection, [signs.BEGAN])  # what is late meanwhile is told by its silence
@@ -97,13 +99,14 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = (), lo
         Kind.CONNECTION_MISSING,
         [_lacking(name) for name in lacking],
         "it is there",
-        unsure=[ACCOUNT] if account.login and not found.asked else [],
+        unsure=[ACCOUNT] if account.login and found.dags is None else [],
     )
     if found.asked:
         unreadable = [_unreadable(error) for error in found.import_errors]
-        looked += compare(alerts, Kind.DAG_IMPORT_ERROR, unreadable, "the file can be read again")
-        if settled:
-            looked += compare(alerts, Kind.SCHEDULE_MISSED, _missed(found), "it is on time again")
+        looked += _compare_many(alerts, Kind.DAG_IMPORT_ERROR, unreadable, "the file can be read again")
+    if found.dags is not None and settled:
+        missed = _missed(found.dags, found.overdue)
+        looked += _compare_many(alerts, Kind.SCHEDULE_MISSED, missed, "it is on time again")
     return looked
 
 
@@ -142,6 +145,10 @@ def tasks_stand_still(connection: Connection) -> bool:
     )
 
 
+def _compare_many(alerts: Alerts, kind: Kind, troubles: list[Trouble], resolution: str) -> Looked:
+    return compare(alerts, kind, gather(alerts, kind, troubles, NOBODYS), resolution)
+
+
 def _silent(part: str, since: datetime) -> Trouble:
     last = since.astimezone(UTC).isoformat()
     return Trouble(Kind.AIRFLOW_SILENT, NOBODYS, f"{part} {last}", cause=part, facts={"last": last, "page": ""})
@@ -169,9 +176,9 @@ def _unreadable(error: ImportTrouble) -> Trouble:
     return Trouble(Kind.DAG_IMPORT_ERROR, NOBODYS, f"{error.filename} {error.id}", cause=error.filename, facts=facts)
 
 
-def _missed(found: Seen) -> list[Trouble]:
+def _missed(known: Collection[str], overdue: Collection[Overdue]) -> list[Trouble]:
     """Runs that were not made in time, and DAGs of the contracts that Airflow does not know at all."""
-    unknown = {dag for declared in contracts().values() for dag in declared.dags} - found.dags
+    unknown = {dag for declared in contracts().values() for dag in declared.dags} - set(known)
     late = [
         Trouble(
             Kind.SCHEDULE_MISSED,
@@ -181,7 +188,7 @@ def _missed(found: Seen) -> list[Trouble]:
             dag_id=dag.dag_id,
             facts={"dag_id": dag.dag_id, "due": dag.due.isoformat(), "why": "late"},
         )
-        for dag in found.overdue
+        for dag in overdue
     ]
     return late + [
         Trouble(

@@ -8,25 +8,28 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from sqlalchemy import Engine
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
 from include.contracts.registry import load_teams
 from include.data import database as data
 from include.integrations import ledger
+from include.integrations.slack import SlackApi
 from include.integrations.systems import Effect, Mode
+from include.monitoring.alerts import quiet
 from include.monitoring.alerts.raising import FALLBACK_TEAM, STEP, Alerts
 from include.monitoring.watching import airflow as asking
-from include.monitoring.watching import signs
+from include.monitoring.watching import signs, turns
 from include.monitoring.watching.airflow import Account
 from include.monitoring.watching.backlogs import watch_backlogs
 from include.monitoring.watching.watch import silent_after, tasks_stand_still, watch
 from include.monitoring.watching.wellbeing import unwell
+from tests.integration.monitoring.test_alerts import failure
 from tests.standins.airflow import Airflow
 from tests.standins.slack import Slack
 from tests.support.histories import cases_with
 from tests.support.work import change, receive, rows
-from waybill.alert_delivery import look_and_publish
+from waybill.alert_delivery import look_and_publish, tell_by_chat
 from waybill.watching import look_and_tell
 
 Minute = Callable[..., None]
@@ -70,6 +73,53 @@ def test_a_dag_file_that_cannot_be_read_is_told_with_its_line_and_taken_back(
     assert "the file can be read again" in slack.messages[0].whole
 
 
+def test_many_files_that_cannot_be_read_are_one_message_and_one_recovery(
+    engine: Engine, airflow: Airflow, slack: Slack, minute: Minute
+) -> None:
+    airflow.import_errors["dags/alone.py"] = "SyntaxError"
+    minute()
+    airflow.import_errors.update({f"dags/{number:02}.py": "ImportError" for number in range(30)})
+    minute()
+    assert opened(engine) == [
+        ("dag_import_error", "waybill", "dags/alone.py"),
+        ("dag_import_error", "waybill", "many at once"),
+    ]
+    assert len(slack.messages) == 2
+    assert "30 DAG files cannot be read" in slack.messages[1].whole
+    assert "dags/00.py, dags/01.py, dags/02.py, dags/03.py, dags/04.py and 25 more" in slack.messages[1].whole
+    for number in range(28):
+        del airflow.import_errors[f"dags/{number:02}.py"]
+    minute()
+    assert len(slack.messages) == 2, "those that are left stay together"
+    assert "cannot read dags/28.py, dags/29.py." in slack.messages[1].whole
+    del airflow.import_errors["dags/28.py"], airflow.import_errors["dags/29.py"]
+    minute()
+    assert opened(engine) == [("dag_import_error", "waybill", "dags/alone.py")]
+    assert len(slack.messages) == 3
+    assert "Recovered" in slack.messages[2].whole
+
+
+def test_while_the_scheduler_is_silent_and_soon_after_no_schedule_is_missed(
+    engine: Engine, airflow: Airflow, minute: Minute
+) -> None:
+    settled(engine, minute)
+    airflow.health["scheduler"] = "unhealthy"
+    change(engine, "update life_signs set at = now() - interval '3 minutes' where part = 'scheduler'")
+    late = ("lead_reprocess", "exchange_rates", "count_plan", "waybill_alerts", "waybill_canary")
+    for dag_id in late:
+        airflow.overdue(dag_id)
+    minute()
+    assert opened(engine) == [("airflow_silent", "waybill", "scheduler")]
+    airflow.health["scheduler"] = "healthy"
+    minute()
+    assert opened(engine) == [], "it has a quarter of an hour to make them"
+    settled(engine, minute)
+    minute()
+    assert opened(engine) == [("schedule_missed", "waybill", "many at once")]
+    (alert,) = rows(engine, "select facts from alerts where state = 'open'")
+    assert (alert["facts"]["many"], alert["facts"]["names"]) == (5, sorted(late))
+
+
 def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_is_paused(
     engine: Engine, airflow: Airflow, minute: Minute
 ) -> None:
@@ -83,6 +133,26 @@ def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_is_pause
     airflow.dags["lead_reprocess"] = datetime.now(UTC) - timedelta(minutes=5)
     minute()
     assert opened(engine) == []
+
+
+def test_the_watchdog_tells_files_at_once_and_asks_for_all_dags_only_when_no_task_does(
+    engine: Engine, alerts: Alerts, airflow: Airflow, minute: Minute
+) -> None:
+    settled(engine, minute)
+    airflow.asked = 0
+    airflow.import_errors["dags/broken.py"] = "SyntaxError"
+    airflow.overdue("lead_reprocess")
+    watchdog_looks(alerts, airflow.account)
+    assert airflow.asked == 0
+    assert opened(engine) == [("dag_import_error", "waybill", "dags/broken.py")]
+    change(engine, "update life_signs set at = now() - interval '6 minutes' where part = 'files and schedules'")
+    for _ in range(2):
+        watchdog_looks(alerts, airflow.account)
+        assert airflow.asked == 1
+        assert ("schedule_missed", "lead_to_client", "lead_reprocess") in opened(engine), "and it stays open"
+    airflow.dags["lead_reprocess"] = None
+    minute()
+    assert opened(engine) == [("dag_import_error", "waybill", "dags/broken.py")]
 
 
 def test_a_dag_of_a_contract_that_airflow_does_not_know_is_told(
@@ -110,6 +180,30 @@ def test_a_part_of_airflow_that_is_silent_is_told_after_two_minutes(
     airflow.health[part] = "healthy"
     minute()
     assert opened(engine) == []
+
+
+def test_what_lasts_for_hours_is_told_again_once_unless_somebody_has_it(
+    engine: Engine, airflow: Airflow, slack: Slack, minute: Minute
+) -> None:
+    minute()
+    airflow.health["triggerer"] = "unhealthy"
+    passed(engine, 3)
+    minute()
+    assert len(slack.messages) == 1
+    change(engine, "update alerts set message_at = message_at - interval '5 hours'")
+    for _ in range(4):
+        minute()
+        assert len(slack.messages) == 2
+    assert slack.messages[1].whole == slack.messages[0].whole
+    change(engine, "update alerts set message_at = message_at - interval '5 hours'")
+    until = datetime.now(UTC) + timedelta(hours=1)
+    quiet.hold(engine, [1], "acknowledged", until=until, reason="at it", actor="user:olga")
+    minute()
+    assert len(slack.messages) == 2
+    airflow.health["triggerer"] = "healthy"
+    minute()
+    assert "Recovered" in slack.messages[1].whole
+    assert len(slack.messages) == 3
 
 
 def test_while_waybill_starts_no_dag_is_missed(engine: Engine, airflow: Airflow, minute: Minute) -> None:
@@ -183,6 +277,29 @@ def test_a_looker_that_is_back_does_not_tell_its_own_silence(
     assert opened(engine) == [("airflow_silent", "waybill", "look")], "it has not delivered anything yet"
     minute()
     assert opened(engine) == []
+
+
+def test_one_who_looks_for_ever_holds_the_others_up_for_a_moment_and_nothing_that_is_due(
+    alerts: Alerts, airflow: Airflow, api: SlackApi, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "LONGEST_WAIT", timedelta(seconds=0.2))
+    alerts.raise_alert(failure())
+    airflow.import_errors["dags/broken.py"] = "SyntaxError"
+    with alerts.engine.begin() as frozen:
+        frozen.execute(text("select pg_advisory_xact_lock(hashtext('waybill.alerts.look'))"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            look_and_publish(alerts, airflow.account)
+        tell_by_chat(alerts.engine, api)
+    assert len(slack.messages) == 2, "what was due, and what the look found that needs no lock"
+
+
+def test_who_freezes_while_it_looks_loses_its_turn(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LONGEST_IDLE", timedelta(seconds=0.3))
+    with engine.connect() as frozen, engine.begin() as other:
+        turns.take(frozen, "alerts.look")
+        turns.take(other, "alerts.look")
+        with pytest.raises(InternalError, match="idle-in-transaction"):
+            frozen.execute(text("select 1"))
 
 
 @pytest.mark.parametrize("status", [500, 403])
