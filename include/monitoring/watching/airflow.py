@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,7 +55,7 @@ class ImportTrouble:
 
 @dataclass(frozen=True)
 class Overdue:
-    """A DAG with a schedule, of which no run was made in time and none is under way."""
+    """A DAG with a schedule, and when its next run was due: one that was not made in time, and none is under way."""
 
     dag_id: str
     due: datetime
@@ -69,6 +69,7 @@ class Seen:
     :param asked: whether it also told of files and DAGs; without an account, or an answer, it did not.
     :param refused: whether it does not take the account.
     :param dags: ids of the DAGs that it knows.
+    :param paused: those that are paused and have a schedule, with their next run, which may be due or not.
     """
 
     alive: frozenset[str] = frozenset()
@@ -77,6 +78,7 @@ class Seen:
     import_errors: list[ImportTrouble] = field(default_factory=list)
     dags: frozenset[str] = frozenset()
     overdue: list[Overdue] = field(default_factory=list)
+    paused: list[Overdue] = field(default_factory=list)
 
 
 def ask(account: Account, *, overdue_since: datetime) -> Seen:
@@ -113,6 +115,7 @@ def ask(account: Account, *, overdue_since: datetime) -> Seen:
             import_errors=errors,
             dags=frozenset(str(dag["dag_id"]) for dag in dags),
             overdue=overdue,
+            paused=_paused(dags),
         )
 
 
@@ -155,6 +158,14 @@ def _rows(api: httpx.Client, path: str, name: str, **params: str) -> Iterator[di
         if len(page) < PAGE:
             return
         offset += PAGE
+
+
+def _paused(dags: Iterable[dict[str, Any]]) -> list[Overdue]:
+    return [
+        Overdue(str(dag["dag_id"]), due)
+        for dag in dags
+        if dag["is_paused"] and (due := _moment(dag["next_dagrun_run_after"])) is not None
+    ]
 
 
 def _under_way(api: httpx.Client, dag_id: str) -> bool:

@@ -61,7 +61,7 @@ def test_a_dag_file_that_cannot_be_read_is_told_with_its_line_and_taken_back(
     assert "the file can be read again" in slack.messages[0].whole
 
 
-def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_is_paused(
+def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_was_just_paused(
     engine: Engine, airflow: Airflow, minute: Minute
 ) -> None:
     settled(engine, minute)
@@ -72,6 +72,45 @@ def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_is_pause
     minute()
     assert opened(engine) == [("schedule_missed", "lead_to_client", "lead_reprocess")]
     airflow.dags["lead_reprocess"] = datetime.now(UTC) - timedelta(minutes=5)
+    minute()
+    assert opened(engine) == []
+
+
+def test_a_dag_that_is_paused_for_more_than_a_day_is_told_when_a_run_is_due(
+    engine: Engine, airflow: Airflow, slack: Slack, minute: Minute
+) -> None:
+    settled(engine, minute)
+    airflow.paused |= {"retention", "reports_weekly", "lead_to_client"}
+    airflow.overdue("retention")
+    airflow.dags["reports_weekly"] = datetime.now(UTC) + timedelta(days=3)
+    minute()
+    change(engine, "update life_signs set at = at - interval '23 hours' where starts_with(part, 'paused')")
+    minute()
+    assert opened(engine) == []
+    change(engine, "update life_signs set at = at - interval '2 hours' where starts_with(part, 'paused')")
+    minute()
+    assert opened(engine) == [("schedule_missed", "privacy", "retention")]
+    (message,) = slack.messages
+    assert "retention is paused, and does not run when it should" in message.whole
+    airflow.paused.remove("retention")
+    airflow.dags["retention"] = datetime.now(UTC) + timedelta(hours=1)
+    minute()
+    assert opened(engine) == []
+    airflow.paused.add("retention")
+    airflow.overdue("retention")
+    minute()
+    assert opened(engine) == [], "paused again, its day begins anew"
+
+
+def test_where_the_calendar_is_paused_on_purpose_no_pause_is_told(
+    engine: Engine, airflow: Airflow, minute: Minute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(engine, minute)
+    airflow.paused.add("retention")
+    airflow.overdue("retention")
+    minute()
+    change(engine, "update life_signs set at = at - interval '25 hours' where starts_with(part, 'paused')")
+    monkeypatch.setenv("WAYBILL_PAUSE_CALENDAR", "true")
     minute()
     assert opened(engine) == []
 
