@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from include.contracts.documents import DocumentError, read
-from include.data.business_time import Calendar, UnknownTimeZone, calendar_of
+from include.data.business_time import Calendar, calendar_of
 
 FILE = Path(__file__).with_name("people.yaml")
 VARIABLE = "WAYBILL_PEOPLE"
@@ -54,10 +54,7 @@ class Person(BaseModel):
             raise ValueError(f"{self.id} is their own manager; name whoever is above, or leave `manager` out")
         if self.shared and self.roles:
             raise ValueError(f"{self.id} is a shared account and decides nothing; take its roles away")
-        try:
-            _ = self.calendar
-        except UnknownTimeZone as error:
-            raise ValueError(str(error)) from None
+        _ = self.calendar  # a place that there is not is refused
         return self
 
     @property

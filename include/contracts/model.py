@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
@@ -18,9 +17,10 @@ from pydantic import (
     Field,
     ValidationInfo,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
+
+from include.data.business_time import calendar_of
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)]
@@ -82,13 +82,10 @@ class Team(Strict):
     zone: str | None = Field(default=None, description="IANA time zone, where the country's main one is not the team's")
     code_owner: Annotated[str, Field(pattern=r"^@\S+$")] = Field(description="Name in CODEOWNERS")
 
-    @field_validator("zone")
-    @classmethod
-    def _zone_exists(cls, zone: str | None) -> str | None:
-        try:
-            return zone and ZoneInfo(zone).key
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"there is no time zone {zone!r}; write an IANA name such as Europe/Berlin") from None
+    @model_validator(mode="after")
+    def _has_a_calendar(self) -> Team:
+        calendar_of(self.country, self.region, self.zone)
+        return self
 
 
 def _team(value: Any, info: ValidationInfo) -> Any:

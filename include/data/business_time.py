@@ -6,8 +6,9 @@ on which the clock is put forward has an hour less where that hour was a busines
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from difflib import get_close_matches
 from functools import cache, lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -44,19 +45,19 @@ _MAIN_ZONES = {
 }
 
 
-class UnknownTimeZone(ValueError):
-    """A time zone that the time-zone database does not have."""
+class UnknownPlace(ValueError):
+    """A country, a region of it or a time zone that there is not; the message says what to write."""
 
 
 @dataclass(frozen=True)
 class Calendar:
     """When people work: a country's working days and one span of hours on each of them.
 
-    :param country: ISO 3166-1 code; '' or an unknown one has no holidays.
+    :param country: ISO 3166-1 code; '' has no holidays, and a weekend on Saturday and Sunday.
     :param region: subdivision as the `holidays` library names it (DE: BY; US: CA), or None.
     :param opens: since midnight by the wall clock.
     :param closes: since midnight by the wall clock, at most 24 hours.
-    :param workdays: 0 is Monday.
+    :param workdays: 0 is Monday; None: all but the weekend that country and region have on the day.
     """
 
     country: str
@@ -64,12 +65,12 @@ class Calendar:
     region: str | None = None
     opens: timedelta = OPENS
     closes: timedelta = CLOSES
-    workdays: frozenset[int] = field(default=MONDAY_TO_FRIDAY)
+    workdays: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
         if not timedelta(0) <= self.opens < self.closes <= ONE_DAY:
             raise ValueError(f"business hours from {self.opens} to {self.closes} are not a span within one day")
-        if not self.workdays or not self.workdays <= frozenset(range(7)):
+        if self.workdays is not None and not frozenset() < self.workdays <= frozenset(range(7)):
             raise ValueError("working days are numbers from 0 (Monday) to 6 (Sunday), at least one")
 
 
@@ -77,18 +78,18 @@ class Calendar:
 def calendar_of(country: str | None, region: str | None = None, zone: str | None = None) -> Calendar:
     """The calendar of a country: its holidays, its weekend, 9 to 17 o'clock where most of its people live.
 
-    A country that nobody knows has no holidays, a weekend on Saturday and Sunday, and UTC.
+    Without a country: no holidays, a weekend on Saturday and Sunday, and UTC.
 
     :param zone: IANA name, where the country's main one does not fit.
-    :raises UnknownTimeZone: for a zone that does not exist.
+    :raises UnknownPlace: for a country, a region or a zone that does not exist.
     """
     code = (country or "").upper()
+    _refuse_unknown(code, region)
     try:
         clock = ZoneInfo(zone or _main_zone(code))
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise UnknownTimeZone(f"there is no time zone {zone!r}; write an IANA name such as Europe/Berlin") from error
-    weekend = _weekend(code)
-    return Calendar(code, clock, _region(code, region), workdays=frozenset(range(7)) - weekend)
+        raise UnknownPlace(f"there is no time zone {zone!r}; write an IANA name such as Europe/Berlin") from error
+    return Calendar(code, clock, region or None)
 
 
 def is_open(moment: datetime, calendar: Calendar) -> bool:
@@ -173,7 +174,7 @@ def _local_day(moment: datetime, calendar: Calendar) -> date:
 @lru_cache(maxsize=20_000)
 def _window(calendar: Calendar, day: date) -> tuple[datetime, datetime] | None:
     """Opening and closing of a day in UTC, or None on a day without work."""
-    if day.weekday() not in calendar.workdays or day in _holidays(calendar.country, calendar.region, day.year):
+    if not _is_workday(calendar, day) or day in _holidays(calendar.country, calendar.region, day.year):
         return None
     midnight = datetime(day.year, day.month, day.day)
     opens, closes = (
@@ -182,33 +183,49 @@ def _window(calendar: Calendar, day: date) -> tuple[datetime, datetime] | None:
     return opens, closes
 
 
+def _is_workday(calendar: Calendar, day: date) -> bool:
+    if calendar.workdays is not None:
+        return day.weekday() in calendar.workdays
+    source = _source(calendar.country, calendar.region)
+    return day.weekday() in MONDAY_TO_FRIDAY if source is None else not source.is_weekend(day)
+
+
 @cache
 def _holidays(country: str, region: str | None, year: int) -> frozenset[date]:
-    if _source(country) is None:
+    if not country:
         return frozenset()
     return frozenset(holidays.country_holidays(country, subdiv=region, years=year))
 
 
 @cache
-def _source(country: str) -> holidays.HolidayBase | None:
-    """What the holidays library has of a country; it loads that country alone."""
+def _source(country: str, region: str | None = None) -> holidays.HolidayBase | None:
+    """What the holidays library has of a country, or of a region of it; it loads that country alone."""
     if len(country) != 2:
         return None
     try:
-        return holidays.country_holidays(country, years=())
+        return holidays.country_holidays(country, subdiv=region, years=())
     except NotImplementedError:
         return None
 
 
-def _region(country: str, region: str | None) -> str | None:
-    """The region where the holidays library has it, else none: the whole country's holidays apply."""
+def _refuse_unknown(country: str, region: str | None) -> None:
+    if not country:
+        return
     source = _source(country)
-    return region if source is not None and region in source.subdivisions else None
-
-
-def _weekend(country: str) -> frozenset[int]:
-    source = _source(country)
-    return frozenset({5, 6}) if source is None else frozenset(source.weekend)
+    if source is None:
+        raise UnknownPlace(f"there is no country {country!r}; write an ISO 3166-1 code such as DE")
+    if source.country != country:
+        raise UnknownPlace(f"{country!r} is no ISO 3166-1 code; write {source.country}")
+    if region and region not in source.subdivisions:
+        codes = {code.casefold(): code for code in source.subdivisions}
+        codes |= {name.casefold(): code for name, code in source.subdivisions_aliases.items()}
+        closest = get_close_matches(region.casefold(), codes, n=1)
+        hint = (
+            f"write {codes[closest[0]]}" if closest
+            else f"write one of: {', '.join(source.subdivisions)}" if codes
+            else "leave the region out"
+        )  # fmt: skip
+        raise UnknownPlace(f"{country} has no region {region!r} with holidays of its own; {hint}")
 
 
 @cache

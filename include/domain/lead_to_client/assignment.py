@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from include.cases import store
 from include.cases.model import Work
 from include.contracts.documents import DocumentError, read
-from include.data.business_time import Calendar, UnknownTimeZone, add, calendar_of
+from include.data.business_time import Calendar, add, calendar_of
 
 FILE = Path(__file__).with_name("owners.yaml")
 
@@ -61,10 +61,7 @@ class Person(_Strict):
 
     @model_validator(mode="after")
     def _has_a_clock(self) -> Person:
-        try:
-            _ = self.calendar
-        except UnknownTimeZone as error:
-            raise ValueError(str(error)) from None
+        _ = self.calendar  # a place that there is not is refused
         return self
 
     @property

@@ -94,6 +94,11 @@ def schedule_missed(alert: Alert, _numbers: Numbers, names: Names) -> Wording:
             f"The contract names {alert.cause}, and Airflow has no such DAG: its file is missing, stale or empty.",
             "See that the DAG file is deployed, and that the DAG processor reads the folder it is in.",
         ),
+        "paused": (
+            f"{alert.cause} is paused, and does not run when it should",
+            f"{alert.cause} has been paused for more than a day, and a run was due{due}.",
+            "Unpause it in Airflow. If it is to stay so, snooze this alert and say why; it comes again at the end.",
+        ),
     }.get(
         str(alert.facts.get("why")),
         (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -60,7 +60,7 @@ class ImportTrouble:
 
 @dataclass(frozen=True)
 class Overdue:
-    """A DAG with a schedule, of which no run was made in time and none is under way."""
+    """A DAG with a schedule, and when its next run was due: one that was not made in time, and none is under way."""
 
     dag_id: str
     due: datetime
@@ -74,6 +74,7 @@ class Seen:
     :param asked: whether it also told of files; without an account, or a good answer, it did not.
     :param refused: whether it does not take the account.
     :param dags: ids of the DAGs that it knows; None when it was not asked, or did not tell.
+    :param paused: those that are paused and have a schedule, with their next run, which may be due or not.
     """
 
     alive: frozenset[str] = frozenset()
@@ -82,6 +83,7 @@ class Seen:
     import_errors: list[ImportTrouble] = field(default_factory=list)
     dags: frozenset[str] | None = None
     overdue: list[Overdue] = field(default_factory=list)
+    paused: list[Overdue] = field(default_factory=list)
 
 
 def ask(account: Account, *, overdue_since: datetime | None) -> Seen:
@@ -132,6 +134,7 @@ def _asked(api: httpx.Client, account: Account, alive: frozenset[str], overdue_s
         import_errors=errors,
         dags=frozenset(str(dag["dag_id"]) for dag in dags),
         overdue=overdue,
+        paused=_paused(dags),
     )
 
 
@@ -174,6 +177,14 @@ def _rows(api: httpx.Client, path: str, name: str, **params: str) -> Iterator[di
         if len(page) < PAGE:
             return
         offset += PAGE
+
+
+def _paused(dags: Iterable[dict[str, Any]]) -> list[Overdue]:
+    return [
+        Overdue(str(dag["dag_id"]), due)
+        for dag in dags
+        if dag["is_paused"] and (due := _moment(dag["next_dagrun_run_after"])) is not None
+    ]
 
 
 def _under_way(api: httpx.Client, dag_id: str) -> bool:

@@ -25,6 +25,9 @@ BEGAN = "watch began"
 OUTSIDE = "outside monitor"
 """The last ping to the monitor outside."""
 
+PAUSED = "paused: "
+"""Before a DAG's id: no sign of life, but when it was first seen paused."""
+
 
 def seen(connection: Connection, parts: Collection[str], detail: Mapping[str, Any] | None = None) -> None:
     """Note that `parts` live, now."""
@@ -67,6 +70,20 @@ def silent(
         {"parts": sorted(parts), "longer_than": longer_than},
     )
     return {str(row.part): row.at for row in rows}
+
+
+def still_so(connection: Connection, what: str, names: Collection[str]) -> dict[str, datetime]:
+    """Return since when each of `names` is so, as far as it was seen; those that are so no more are forgotten.
+
+    :param what: tells these from the parts; it is no sign of life.
+    """
+    connection.execute(
+        text("delete from life_signs where starts_with(part, :what) and part <> all(:parts)"),
+        {"what": what, "parts": [what + name for name in names]},
+    )
+    expected(connection, [what + name for name in names])
+    rows = connection.execute(text("select part, at from life_signs where starts_with(part, :what)"), {"what": what})
+    return {row.part.removeprefix(what): row.at for row in rows}
 
 
 def resume(connection: Connection, parts: Collection[str], *, after: timedelta) -> None:

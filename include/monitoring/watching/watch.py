@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, text
 
 from include.contracts.registry import contracts
+from include.environment import calendar_paused
 from include.monitoring.alerts.messages import Kind
 from include.monitoring.alerts.raising import Alerts, Trouble, workflow_of
 from include.monitoring.watching import signs
@@ -26,6 +27,8 @@ USUAL_SILENT_AFTER, SHORTEST_SILENT_AFTER = 300, 75
 """Seconds; a look takes some, and Airflow a few more to start one in a task."""
 OVERDUE_AFTER = timedelta(minutes=15)
 """Time that the scheduler may take to make a run that is due, and that a start may take to read all DAG files."""
+PAUSED_AFTER = timedelta(days=1)
+"""A DAG is paused for a while, on purpose; for longer, it may be forgotten."""
 CANARY_AFTER = timedelta(hours=26)
 """The canary is sent every day; two hours for a run that is late."""
 CANARY_DAG = "waybill_canary"
@@ -105,7 +108,7 @@ def watch(alerts: Alerts, account: Account, *, missing: Collection[str] = (), lo
         unreadable = [_unreadable(error) for error in found.import_errors]
         looked += _compare_many(alerts, Kind.DAG_IMPORT_ERROR, unreadable, "the file can be read again")
     if found.dags is not None and settled:
-        missed = _missed(found.dags, found.overdue)
+        missed = [*_missed(found.dags, found.overdue), *_paused(alerts, found.paused)]
         looked += _compare_many(alerts, Kind.SCHEDULE_MISSED, missed, "it is on time again")
     return looked
 
@@ -199,4 +202,25 @@ def _missed(known: Collection[str], overdue: Collection[Overdue]) -> list[Troubl
             facts={"why": "unknown"},
         )
         for dag_id in sorted(unknown)
+    ]
+
+
+def _paused(alerts: Alerts, paused: Collection[Overdue]) -> list[Trouble]:
+    """DAGs that somebody paused and forgot: a pause has no end, and its schedule passes without a word."""
+    if calendar_paused():
+        return []
+    with alerts.engine.begin() as connection:
+        since = signs.still_so(connection, signs.PAUSED, [dag.dag_id for dag in paused])
+    now = datetime.now(UTC)
+    return [
+        Trouble(
+            Kind.SCHEDULE_MISSED,
+            workflow_of(dag.dag_id),
+            f"{dag.dag_id} paused {now:%Y-%m-%d}",
+            cause=dag.dag_id,
+            dag_id=dag.dag_id,
+            facts={"dag_id": dag.dag_id, "due": dag.due.isoformat(), "why": "paused"},
+        )
+        for dag in paused
+        if dag.due < now and now - since[dag.dag_id] > PAUSED_AFTER
     ]

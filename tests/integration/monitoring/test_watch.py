@@ -120,7 +120,7 @@ def test_while_the_scheduler_is_silent_and_soon_after_no_schedule_is_missed(
     assert (alert["facts"]["many"], alert["facts"]["names"]) == (5, sorted(late))
 
 
-def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_is_paused(
+def test_a_missed_schedule_is_told_unless_a_run_is_under_way_or_the_dag_was_just_paused(
     engine: Engine, airflow: Airflow, minute: Minute
 ) -> None:
     settled(engine, minute)
@@ -153,6 +153,45 @@ def test_the_watchdog_tells_files_at_once_and_asks_for_all_dags_only_when_no_tas
     airflow.dags["lead_reprocess"] = None
     minute()
     assert opened(engine) == [("dag_import_error", "waybill", "dags/broken.py")]
+
+
+def test_a_dag_that_is_paused_for_more_than_a_day_is_told_when_a_run_is_due(
+    engine: Engine, airflow: Airflow, slack: Slack, minute: Minute
+) -> None:
+    settled(engine, minute)
+    airflow.paused |= {"retention", "reports_weekly", "lead_to_client"}
+    airflow.overdue("retention")
+    airflow.dags["reports_weekly"] = datetime.now(UTC) + timedelta(days=3)
+    minute()
+    change(engine, "update life_signs set at = at - interval '23 hours' where starts_with(part, 'paused')")
+    minute()
+    assert opened(engine) == []
+    change(engine, "update life_signs set at = at - interval '2 hours' where starts_with(part, 'paused')")
+    minute()
+    assert opened(engine) == [("schedule_missed", "privacy", "retention")]
+    (message,) = slack.messages
+    assert "retention is paused, and does not run when it should" in message.whole
+    airflow.paused.remove("retention")
+    airflow.dags["retention"] = datetime.now(UTC) + timedelta(hours=1)
+    minute()
+    assert opened(engine) == []
+    airflow.paused.add("retention")
+    airflow.overdue("retention")
+    minute()
+    assert opened(engine) == [], "paused again, its day begins anew"
+
+
+def test_where_the_calendar_is_paused_on_purpose_no_pause_is_told(
+    engine: Engine, airflow: Airflow, minute: Minute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(engine, minute)
+    airflow.paused.add("retention")
+    airflow.overdue("retention")
+    minute()
+    change(engine, "update life_signs set at = at - interval '25 hours' where starts_with(part, 'paused')")
+    monkeypatch.setenv("WAYBILL_PAUSE_CALENDAR", "true")
+    minute()
+    assert opened(engine) == []
 
 
 def test_a_dag_of_a_contract_that_airflow_does_not_know_is_told(

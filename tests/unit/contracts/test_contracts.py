@@ -109,12 +109,20 @@ def test_a_service_level_is_read_as_a_sentence():
     assert str(level) == "4 hours after it was received, not counting while it waits at `receive`"
 
 
-def test_a_team_in_a_time_zone_that_does_not_exist_is_refused(folder):
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        ({"zone": "Europe/Atlantis"}, "teams.yaml: sales: there is no time zone 'Europe/Atlantis'"),
+        ({"country": "UK"}, "teams.yaml: sales: 'UK' is no ISO 3166-1 code; write GB"),
+        ({"region": "Bayern"}, "teams.yaml: sales: DE has no region 'Bayern' with holidays of its own; write BY"),
+    ],
+)
+def test_a_team_in_a_place_that_there_is_not_is_refused(folder, place, fault):
     file = folder / "teams.yaml"
     teams = yaml.safe_load(file.read_text())
-    teams["sales"]["zone"] = "Europe/Atlantis"
+    teams["sales"] |= place
     file.write_text(yaml.safe_dump(teams))
-    with pytest.raises(ContractError, match="there is no time zone 'Europe/Atlantis'"):
+    with pytest.raises(ContractError, match=fault):
         load(folder)
 
 

@@ -15,7 +15,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 ROUND_THE_CLOCK = Calendar("", BERLIN, opens=timedelta(0), closes=timedelta(hours=24), workdays=frozenset(range(7)))
 
 calendars = st.sampled_from(
-    [calendar_of(code) for code in ("DE", "US", "AE", "IL", "JP", "ZZ")] + [calendar_of("DE", "BY"), ROUND_THE_CLOCK]
+    [calendar_of(code) for code in ("DE", "US", "AE", "IL", "JP", None)] + [calendar_of("DE", "BY"), ROUND_THE_CLOCK]
 )
 moments = st.datetimes(min_value=datetime(2025, 1, 1), max_value=datetime(2027, 12, 31), timezones=st.just(UTC))
 amounts = st.timedeltas(min_value=timedelta(0), max_value=timedelta(hours=80))
@@ -52,6 +52,35 @@ def test_the_weekend_is_the_countrys_own():
     assert is_open(sunday, calendar_of("IL"))
 
 
+def test_the_weekend_is_the_regions_own_as_it_is_on_the_day():
+    kuala_lumpur = ZoneInfo("Asia/Kuala_Lumpur")
+    friday, sunday = (datetime(2026, 11, day, 12, tzinfo=kuala_lumpur) for day in (20, 22))
+    assert is_open(friday, calendar_of("MY"))
+    assert not is_open(sunday, calendar_of("MY"))
+    assert not is_open(friday, calendar_of("MY", "03")), "Kelantan"
+    assert is_open(sunday, calendar_of("MY", "03"))
+    assert is_open(friday, calendar_of("MY", "01")), "Johor has gone over to Saturday and Sunday"
+    assert not is_open(datetime(2024, 11, 22, 12, tzinfo=kuala_lumpur), calendar_of("MY", "01"))
+
+
+@pytest.mark.parametrize(
+    ("country", "region", "hint"),
+    [
+        ("UK", None, "'UK' is no ISO 3166-1 code; write GB"),
+        ("XX", None, "there is no country 'XX'; write an ISO 3166-1 code such as DE"),
+        ("DE", "Bayern", "write BY"),
+        ("DE", "Baiern", "write BY"),
+        ("DE", "by", "write BY"),
+        ("DE", "Atlantis", "write one of: BB, BE, BW, BY"),
+        ("MY", "Kelantan", "write 03"),
+        ("AE", "Dubai", "leave the region out"),
+    ],
+)
+def test_a_place_that_there_is_not_is_refused_with_what_to_write(country, region, hint):
+    with pytest.raises(ValueError, match=hint):
+        calendar_of(country, region)
+
+
 def test_business_hours_keep_the_wall_clock_when_the_clock_changes():
     before, after = berlin(2026, 3, 27, 16), berlin(2026, 3, 30, 10)
     assert add(before, timedelta(hours=2), calendar_of("DE")) == after
@@ -64,7 +93,7 @@ def test_a_day_of_a_clock_change_is_as_long_as_it_really_is(day, hours):
     assert between(start, start + timedelta(days=1), ROUND_THE_CLOCK) == timedelta(hours=hours)
 
 
-def test_an_unknown_country_has_a_calendar_all_the_same():
+def test_without_a_country_there_is_a_calendar_all_the_same():
     assert add(datetime(2026, 11, 20, 16, tzinfo=UTC), timedelta(hours=2), calendar_of(None)) == datetime(
         2026, 11, 23, 10, tzinfo=UTC
     )
