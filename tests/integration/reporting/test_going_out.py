@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import os
 from collections.abc import Iterator
 from copy import copy
@@ -51,12 +52,14 @@ class Receiver:
     def __init__(self) -> None:
         self.status = 200
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.queries: list[str] = []
         self.app = FastAPI()
 
         @self.app.post("/hooks/{name}")
         async def take(name: str, request: Request) -> Response:
             self.got.append((dict(request.headers), await request.body()))
-            return Response(name, status_code=self.status)
+            self.queries.append(request.url.query)
+            return Response(f"{name}: {request.url}, {request.query_params}", status_code=self.status)
 
 
 @pytest.fixture
@@ -158,12 +161,39 @@ def test_a_receiver_that_refuses_for_good_leaves_a_dead_effect(engine: Engine, r
     assert SECRET not in effect["error"]
 
 
+@pytest.mark.parametrize("status", [200, 403, 410, 503])
+def test_the_query_of_the_address_is_sent_and_shown_nowhere(
+    engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="include")
+    connection = json.loads(os.environ["AIRFLOW_CONN_WAYBILL_WEBHOOK"])
+    query = "code=s3cr%2Bet/x&code=again1&plainkey"
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_WAYBILL_WEBHOOK", json.dumps(connection | {"host": f"{connection['host']}?{query}"})
+    )
+    make(engine, "leads", connected=[WEBHOOK])
+    receiver.status = status
+    deliver(engine, webhook(), WEBHOOK)
+    assert set(receiver.queries) == {query}
+    (effect,) = rows(engine, "select * from effects where system = 'webhook'")
+    assert (effect["state"] == "sent") == (status == 200)
+    assert (f"{status} " in str(effect["error"])) == (status != 200)
+    for secret in ("s3cr", "again1", "plainkey"):
+        assert secret not in str(effect)
+        assert secret not in caplog.text
+
+
 def test_a_connection_without_a_good_secret_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = {"conn_type": "http", "host": "https://x.example/hooks", "password": "not base64!"}
     monkeypatch.setenv("AIRFLOW_CONN_WAYBILL_WEBHOOK", json.dumps(connection))
     with pytest.raises(ConnectionUnusable, match="whsec_") as refused:
         webhook()
     assert "not base64!" not in str(refused.value)
+    connection |= {"host": "ftp://x.example/hooks?code=s3cret"}
+    monkeypatch.setenv("AIRFLOW_CONN_WAYBILL_WEBHOOK", json.dumps(connection))
+    with pytest.raises(ConnectionUnusable, match="is not an http") as refused:
+        webhook()
+    assert "s3cret" not in str(refused.value)
 
 
 def test_files_go_to_an_address_of_a_folder(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
