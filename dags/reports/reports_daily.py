@@ -5,8 +5,11 @@ why, and the last good edition stays. Then each edition goes out once to its rea
 files, messages, mails, and where they are connected a warehouse, Google spreadsheets and a webhook. *Waybill, Reports*
 shows all editions.
 
-Everything counts on the day on which it happened. **Backfill** any past days from Airflow: the figures are the same
-while the facts are; facts that came late make a new revision, which is told as put right.
+Everything counts on the day on which it happened. The seven days before are looked at again: facts that came late make
+a new revision, which is told as put right, and a day that nobody made is made now. **Backfill** any other past days
+from Airflow: the figures are the same while the facts are.
+
+A report that waits for something, such as stock that is not valued yet, is tried again for hours; the others go out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Make the reports of last month; see `reports_daily`.
 
-Backfill any past ones from Airflow: the figures are the same while the facts are.
+The month before is looked at again. Backfill any other past ones from Airflow: the figures are the same while the facts
+are.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Make the reports of last week, from Monday to Sunday; see `reports_daily`.
 
-Backfill any past ones from Airflow: the figures are the same while the facts are.
+The week before is looked at again. Backfill any other past ones from Airflow: the figures are the same while the facts
+are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What Great Expectations says of a report before it is published: any fault refuses the whole edition.
 
 What columns hold says what is possible: counts are not below zero, shares are between nothing and all, what must be
-there is there, no row is there twice. Beside that a report declares sums that agree, and controls.
+there is there, no row is there twice. Beside that a report declares sums that agree, controls, and what it waits for.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ ID = "id"
 MOST_CELLS = 1_000_000
 MOST_REASONS = 20
 NAMES = (Kind.TEXT, Kind.DAY)
+WAITS = "report.waits"
+"""The code of what passes by itself."""
 
 
 def faults(report: Report, found: Read) -> list[Reason]:
     """Return why a report is not to be published; empty when it may be."""
-    reasons = []
+    reasons = [Reason(WAITS, f"{what}: {number}.") for what, number in found.waits if number]
     if len(found.tables["totals"]) != 1:
         reasons.append(Reason("report.totals", f"There are {len(found.tables['totals'])} rows of totals, not one."))
     # What does not agree comes first: it says more than the many cells that are wrong with it.

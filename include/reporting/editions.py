@@ -22,7 +22,7 @@ from include.data.database import authored
 from include.integrations import ledger
 from include.integrations.systems import Effect, Mode
 from include.reporting import checks, figures
-from include.reporting.intervals import Interval, Period, begun, containing
+from include.reporting.intervals import Interval, Period, begun, containing, earlier
 from include.reporting.model import Report, Tables
 
 WORKFLOW = "reports"
@@ -68,6 +68,11 @@ class Edition:
         return self.state == "published"
 
     @property
+    def waits(self) -> bool:
+        """Whether it was refused for something that passes by itself."""
+        return any(reason["code"] == checks.WAITS for reason in self.reasons or [])
+
+    @property
     def place(self) -> str:
         """Which interval of which report, as its files lie and its effects are named; a preview's never meet others."""
         return f"{'preview/' if self.preview else ''}{self.report}/{self.period}/{self.first_day}"
@@ -111,6 +116,44 @@ def make(engine: Engine, report: Report, interval: Interval, planner: Planner, m
         )
         connection.execute(_WITHDRAW, {**identity, "keys": keys, "error": _WITHDRAWN})
     return replace(edition, effects=keys)
+
+
+def make_earlier(
+    engine: Engine, report: Report, interval: Interval, planner: Planner, mode: Mode, *, run: str = ""
+) -> list[Edition]:
+    """Make the intervals before one that nobody made in their time, and those of which facts came late.
+
+    None from before the report's first edition of the period: nobody has waited for that. One whose figures are those
+    that were published is left alone, so that nothing goes out again because its readers are others now.
+
+    :returns: the editions, the earliest first; `reasons` where one was refused.
+    """
+    with engine.connect() as connection:
+        since = connection.execute(
+            text("""
+                select min(first_day) from report_editions
+                where report = :report and period = :period and not preview"""),
+            {"report": report.name, "period": interval.period},
+        ).scalar()
+    return [
+        make(engine, report, each, planner, mode, run=run)
+        for each in earlier(interval)
+        if since and since <= each.first and not _stands(engine, report, each)
+    ]
+
+
+def _stands(engine: Engine, report: Report, interval: Interval) -> bool:
+    """Say whether the newest edition of an interval is published, and its figures are what the facts give now."""
+    digest = digest_of(figures.read(engine, report, interval).tables)
+    with engine.connect() as connection:
+        newest = connection.execute(
+            text("""
+                select digest, state from report_editions
+                where report = :report and period = :period and first_day = :first and not preview
+                order by revision desc limit 1"""),
+            {"report": report.name, "period": interval.period, "first": interval.first},
+        ).one_or_none()
+    return newest is not None and (newest.digest, newest.state) == (digest, "published")
 
 
 def newest_published(connection: Connection, edition: Edition) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from sqlalchemy import Engine, text
@@ -13,10 +13,11 @@ from include.reporting.model import Report, Tables, Values, kept
 
 @dataclass(frozen=True)
 class Read:
-    """What was read: the figures, and the controls as (what is compared, expected, found)."""
+    """What was read: the figures, the controls as (what is compared, expected, found), and what is waited for."""
 
     tables: Tables
     controls: list[tuple[str, Decimal, Decimal]]
+    waits: list[tuple[str, int]] = field(default_factory=list)
 
 
 def read(engine: Engine, report: Report, interval: Interval) -> Read:
@@ -37,4 +38,5 @@ def read(engine: Engine, report: Report, interval: Interval) -> Read:
             for figure in report.figures
         }
         controls = connection.execute(text(report.controls), values).all() if report.controls else []
-    return Read(tables, [(row[0], Decimal(row[1]), Decimal(row[2])) for row in controls])
+        waits = connection.execute(text(report.waits), values).all() if report.waits else []
+    return Read(tables, [(row[0], Decimal(row[1]), Decimal(row[2])) for row in controls], [(*row,) for row in waits])

@@ -20,6 +20,10 @@ class Period(StrEnum):
     MONTHLY = "monthly"
 
 
+LOOKED_AT_AGAIN = {Period.DAILY: 7, Period.WEEKLY: 1, Period.MONTHLY: 1}
+"""How many intervals before one are made again with it: what happened in them is often told days later."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """The time that an edition is about.
@@ -81,6 +85,15 @@ def last_whole(period: Period, moment: datetime, zone: ZoneInfo) -> Interval:
     """Return the last interval that was over at `moment`."""
     begun = containing(period, moment.astimezone(zone).date(), zone)
     return containing(period, begun.first - timedelta(days=1), zone)
+
+
+def earlier(interval: Interval) -> list[Interval]:
+    """Return the intervals before one that are looked at again with it, the earliest first."""
+    found = []
+    for _ in range(LOOKED_AT_AGAIN[interval.period]):
+        interval = containing(interval.period, interval.first - timedelta(days=1), interval.zone)
+        found.append(interval)
+    return found[::-1]
 
 
 def begun(period: Period, moment: datetime, zone: ZoneInfo) -> Interval:

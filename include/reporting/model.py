@@ -92,6 +92,8 @@ class Report:
     :param figures: the first one, `totals`, is a single row: what is told first, everywhere.
     :param sums: what must agree between figures.
     :param controls: SQL over the same values; each row is (what is compared, expected, found).
+    :param waits: SQL over the same values; each row is (what is not ready, how many). While there are any, it is not
+        published; they pass by themselves.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Report:
     figures: tuple[Figure, ...]
     sums: tuple[Sum, ...] = ()
     controls: str = ""
+    waits: str = ""
 
     def figure(self, name: str) -> Figure:
         """Return a figure by its name."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import (
@@ -18,6 +18,8 @@ from airflow.sdk import (
     CronDataIntervalTimetable,
     CronTriggerTimetable,
     Param,
+    RetryDecision,
+    RetryPolicy,
     chain,
     cross_downstream,
 )
@@ -45,8 +47,11 @@ from waybill.operators.approvals import (
 )
 from waybill.operators.cases import CaseStepOperator, ClaimCasesOperator, ReclaimCasesOperator
 from waybill.operators.effects import EffectStepOperator
-from waybill.operators.reports import DeliverReportsOperator, MakeReportOperator
+from waybill.operators.reports import DeliverReportsOperator, MakeReportOperator, ReportWaits
 from waybill.triggers import ApprovalWorkTrigger, DueEffectsTrigger, PendingCasesTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 START = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 """First day that the scheduled companions can be backfilled from."""
@@ -73,6 +78,25 @@ DEFAULT_ARGS: dict[str, Any] = {
 
 RUN_OVER_CASES = timedelta(minutes=30)
 """How long a run may take that goes over cases; how long a case may take is measured by itself."""
+
+
+class PatientWithWhatPasses(RetryPolicy):
+    """For `PATIENT` tasks: they wait for what passes by itself, and any other error fails them as soon as usual."""
+
+    def __init__(self, passing: type[BaseException]) -> None:
+        self._passing = passing
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: Context | None = None,  # noqa: ARG002
+    ) -> RetryDecision:
+        """Say whether to go on as `retries` says."""
+        usual = max_tries - try_number >= PATIENT["retries"] - DEFAULT_ARGS["retries"]
+        return RetryDecision.default() if usual or isinstance(exception, self._passing) else RetryDecision.fail()
+
 
 CALENDAR = (CronDataIntervalTimetable, CronTriggerTimetable)
 """The schedules of what runs daily, weekly or monthly, and not whenever there is work."""
@@ -209,10 +233,16 @@ def reports_dag(dag_id: str, period: Period, *, cron: str, purpose: str) -> DAG:
     ) as dag:
         # A form of Airflow's names the last interval that is over, also when somebody wants to see the one that is not.
         moment = f"{{{{ (dag_run.run_after if params.preview else {UNTIL}).isoformat() }}}}"
+        # Soon at first: what a report waits for is mostly seconds behind.
+        waits = {
+            **PATIENT,
+            "retry_delay": DEFAULT_ARGS["retry_delay"],
+            "retry_policy": PatientWithWhatPasses(ReportWaits),
+        }
         made = [
             MakeReportOperator(
                 task_id=name, task_display_name=titles[name], report=name, period=period, moment=moment,
-                owner=contract("reports").step(name).owner.id,
+                owner=contract("reports").step(name).owner.id, **waits,
             )
             for name in REPORTS
         ]  # fmt: skip

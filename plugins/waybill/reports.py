@@ -107,7 +107,8 @@ class WebhookHook(ResilientHttpHook):
         secret = self.get_connection(self.http_conn_id).password or ""
         system = self.system()
         parts = urlsplit(system.base_urls[0])
-        client = HttpClient(replace(system, base_urls=(f"{parts.scheme}://{parts.netloc}",)), engine())
+        query = SecretStr(parts.query) if parts.query else None
+        client = HttpClient(replace(system, base_urls=(f"{parts.scheme}://{parts.netloc}",), query=query), engine())
         try:
             return SignedWebhook(client, parts.path or "/", SecretStr(secret))
         except SecretUnusable as error:
@@ -117,7 +118,7 @@ class WebhookHook(ResilientHttpHook):
 def signed_webhook(connection_id: str) -> SignedWebhook:
     """Return the provider of the role `webhook`, from a connection of type `http`.
 
-    Host is the address, Password the secret (`whsec_…`).
+    Host is the address, with the query that it may have, Password the secret (`whsec_…`).
     """
     return WebhookHook(connection_id).get_provider()
 

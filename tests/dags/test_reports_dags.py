@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk import RetryAction
 
 from include.contracts.registry import contract
 from include.reporting.catalogue import REPORTS
 from include.reporting.going_out import SYSTEMS
 from include.stock.warehouse import warehouse
+from waybill.operators.reports import ReportRefused, ReportWaits
 
 DAGS = {"reports_daily": "0 5 * * *", "reports_weekly": "0 5 * * 1", "reports_monthly": "0 5 1 * *"}
 
@@ -39,6 +42,22 @@ def test_what_was_refused_fails_the_run_and_keeps_nothing_else_from_going_out(
     assert [task.task_id for task in dag.leaves] == ["done"]
     assert dag.get_task("done").upstream_task_ids == {*REPORTS, *SYSTEMS}
     assert dag.get_task("done").trigger_rule == "none_failed"
+
+
+@pytest.mark.parametrize(("error", "tried"), [(ReportWaits("x"), 31), (ReportRefused("x"), 5), (ValueError("x"), 5)])
+def test_a_report_waits_for_hours_for_what_passes_and_for_nothing_else(
+    dags: dict[str, Any], error: Exception, tried: int
+) -> None:
+    task = dags["reports_daily"].get_task("stock")
+    for former in (0, 7):  # tries before somebody cleared it
+        most = former + task.retries
+        last = next(
+            number for number in range(former + 1, 100)
+            if number > most or task.retry_policy.evaluate(error, number, most).action is RetryAction.FAIL
+        )  # fmt: skip
+        assert last == former + tried
+    longest = sum(min(3 * 2.0**number, task.max_retry_delay.total_seconds()) for number in range(task.retries))
+    assert timedelta(hours=4) < timedelta(seconds=longest) < timedelta(hours=12)
 
 
 def test_each_task_is_a_step_of_the_contract_with_its_owner(dags: dict[str, Any]) -> None:

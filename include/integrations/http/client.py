@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
 import httpx
 import orjson
@@ -113,6 +113,8 @@ class HttpSystem:
 
     :param name: the system's name; limits, circuits and pauses are shared under it.
     :param base_urls: where it is; the second and further ones are used while those before are down.
+    :param query: of each call's address, as it is, in place of the call's own; it may hold a credential, so no message
+        shows it.
     :param longest_answer: bytes of an answer that are read.
     """
 
@@ -125,6 +127,7 @@ class HttpSystem:
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     verify: bool = True
+    query: SecretStr | None = None
     longest_answer: int = 20_000_000
 
     def __post_init__(self) -> None:
@@ -133,7 +136,7 @@ class HttpSystem:
         for url in self.base_urls:
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"system {self.name}: {mask(url)!r} is not an http(s) address")
+                raise ValueError(f"system {self.name}: {mask(url.partition('?')[0])!r} is not an http(s) address")
             if parts.username or parts.password:
                 raise ValueError(f"system {self.name}: put the user and password into `auth`, not into the address")
 
@@ -374,12 +377,13 @@ class HttpClient:
         limits = self.system.timeouts
         began = time.monotonic()
         left = max(call.left(), 0.1)
+        query = self.system.query
         content = bytearray()
         with self._http.stream(
             call.method,
-            base_url + call.path,
+            base_url + call.path + (f"?{query.get_secret_value()}" if query else ""),
             content=call.content,
-            params=call.params,
+            params=None if query else call.params,
             headers={**call.headers, **auth},
             timeout=httpx.Timeout(
                 connect=min(limits.connect, left),
@@ -425,7 +429,18 @@ class HttpClient:
         ]  # as it is sent, Basic's encoding included
         if isinstance(self.system.auth, Basic):
             found.append(self.system.auth.password.get_secret_value())
+        if self.system.query:
+            found += _ways_to_show(self.system.query.get_secret_value())
         return [*found, *([token.value] if token else [])]
+
+
+def _ways_to_show(query: str) -> Iterator[str]:
+    """Return what a system may say of a query that it was sent: as it was, decoded, or encoded by its own habits."""
+    yield query
+    for part in query.split("&"):
+        value = part.partition("=")[2] or part
+        plain = unquote_plus(value)
+        yield from (value, plain, quote(plain, safe=""))
 
 
 def _parsed(answer: Answer) -> object:

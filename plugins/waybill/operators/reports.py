@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from include.data.database import engine
 from include.environment import current
-from include.integrations.systems import Mode
+from include.integrations.systems import Effect, Mode
 from include.monitoring.alerts.raising import Explained
 from include.reporting import editions, going_out
 from include.reporting.catalogue import REPORTS
-from include.reporting.intervals import Period, begun, last_whole
+from include.reporting.editions import Edition
+from include.reporting.intervals import Interval, Period, begun, last_whole
 from include.stock.warehouse import warehouse
 from waybill.reports import connected, connected_steps
 from waybill.systems import closing_provider
@@ -27,13 +29,18 @@ if TYPE_CHECKING:
 class ReportRefused(AirflowFailException, Explained):
     """A report failed its checks: it is not published, and the last good one stays.
 
-    It is not tried again by itself: the same figures are refused again.
+    It is not tried again by itself: the same figures are refused again. The runs after it look at it again.
     """
+
+
+class ReportWaits(AirflowException, Explained):
+    """A report is not published yet: what it waits for passes by itself, so it is tried again."""
 
 
 class MakeReportOperator(BaseOperator):
     """Make a report of the last whole day, week or month before a moment, check it, keep it, and plan who gets it.
 
+    With it are made the intervals before it that nobody made, and those of which facts came late; not in a backfill.
     Doing it again is safe: the same figures are one edition, and go out once.
 
     The run's parameter `reports` names those that are asked for; the others are skipped. With `preview` it is about the
@@ -42,6 +49,7 @@ class MakeReportOperator(BaseOperator):
     :param moment: (templated) the moment.
     :returns: the edition's id.
     :raises ReportRefused: when a check fails; it names the reasons.
+    :raises ReportWaits: when something is not ready that will be.
     """
 
     template_fields: Sequence[str] = ("moment",)
@@ -57,25 +65,34 @@ class MakeReportOperator(BaseOperator):
         chosen: Collection[str] = context["params"].get("reports") or REPORTS
         if self.report not in chosen:
             raise AirflowSkipException(f"{self.report} was not asked for")
-        of = begun if context["params"].get("preview") else last_whole
+        preview = bool(context["params"].get("preview"))
+        of = begun if preview else last_whole
         interval = of(self.period, datetime.fromisoformat(self.moment), warehouse().zone)
-        ways = connected_steps(self.report)
-        edition = editions.make(
-            engine(),
-            REPORTS[self.report],
-            interval,
-            lambda found, of: going_out.plan(found, of, ways),
-            Mode(current().effect_mode),
-            run=str(context["run_id"]),
-        )
-        if edition.reasons:
-            title, reasons = REPORTS[self.report].title, [reason["message"] for reason in edition.reasons]
-            raise ReportRefused(
-                f"{title}, {interval}, is not published ({edition.id}): {'; '.join(reasons)}",
-                reasons=[f"{title}, {interval}, is not published.", *reasons],
-                touches=f"The readers of {title}, {interval}. They keep the last one that was good.",
-            )
+        ways, report, mode = connected_steps(self.report), REPORTS[self.report], Mode(current().effect_mode)
+        run = str(context["run_id"])
+
+        def planner(found: Edition, of: Interval) -> list[Effect]:
+            return going_out.plan(found, of, ways)
+
+        # A backfill makes what somebody chose.
+        alone = preview or context["dag_run"].run_type == "backfill"
+        earlier = [] if alone else editions.make_earlier(engine(), report, interval, planner, mode, run=run)
+        edition = editions.make(engine(), report, interval, planner, mode, run=run)
+        if refused := [each for each in (*earlier, edition) if not each.published]:
+            raise _not_published(refused, report.title, interval.zone)
         return edition.id
+
+
+def _not_published(refused: Sequence[Edition], title: str, zone: ZoneInfo) -> ReportRefused | ReportWaits:
+    error = ReportWaits if any(each.waits for each in refused) else ReportRefused
+    names, said, reasons = [], [], []
+    for each in refused:
+        name, why = f"{title}, {each.interval(zone)}", [reason["message"] for reason in each.reasons or []]
+        names.append(name)
+        said.append(f"{name}, is not published ({each.id}): {'; '.join(why)}")
+        reasons += [f"{name}, is not published.", *why]
+    touches = f"The readers of {'; '.join(names)}. They keep the last one that was good."
+    return error("; ".join(said), reasons=reasons, touches=touches)
 
 
 class DeliverReportsOperator(BaseOperator):

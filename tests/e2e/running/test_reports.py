@@ -51,6 +51,8 @@ class Days:
         assert answer.status_code == 200, answer.text
         done = f"/api/v2/backfills/{answer.json()['id']}"
         self.waybill.wait_until(lambda: self.waybill.api.get(done).json()["completed_at"], 300)
+        # The clock's own run, which comes as soon as the DAG is not paused, looks at these days too.
+        self.waybill.wait_until(lambda: not self.under_way(), 300)
         assert [run["state"] for run in self.runs()] == ["success"] * 3
 
     def runs(self) -> list[dict[str, Any]]:
@@ -60,6 +62,12 @@ class Days:
         )
         runs: list[dict[str, Any]] = found.raise_for_status().json()["dag_runs"]
         return runs
+
+    def under_way(self) -> int:
+        """How many runs have not ended."""
+        asked = {"state": ["queued", "running"]}
+        found = self.waybill.api.get(f"/api/v2/dags/{DAG}/dagRuns", params=asked).raise_for_status().json()
+        return int(found["total_entries"])
 
     def again(self, day: date) -> dict[str, Any]:
         """Clear the run of a day, and wait until it has ended again."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from include.reporting.catalogue import REPORTS, readers
-from include.reporting.checks import faults
+from include.reporting.checks import WAITS, faults
 from include.reporting.figures import Read
 from include.reporting.model import Column, Figure, Kind, Report, Sum, kept, shown
 
@@ -36,6 +37,12 @@ GOOD = (["fair", 1, None, "-2.00"], ["website", 2, 1.0, "5.10"])
 
 def said(read: Read) -> list[tuple[str, str]]:
     return [(reason.code, reason.message) for reason in faults(REPORT, read)]
+
+
+def test_what_is_not_ready_is_said_first_and_is_no_fault_of_the_figures() -> None:
+    read = replace(found(*GOOD, controls=[("x", Decimal(1), Decimal(2))]), waits=[("orders", 2), ("others", 0)])
+    assert [code for code, _ in said(read)] == [WAITS, "report.disagrees"]
+    assert said(read)[0] == (WAITS, "orders: 2.")
 
 
 def test_a_report_that_hangs_together_is_published() -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from include.reporting.intervals import Period, begun, containing, last_whole
+from include.reporting.intervals import Period, begun, containing, earlier, last_whole
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -55,3 +55,11 @@ def test_what_is_not_over_goes_as_far_as_the_moment_and_says_so(period: Period, 
     moment = datetime(2026, 3, 4, 13, 30, tzinfo=UTC)
     found = begun(period, moment, BERLIN)
     assert (found.first, found.end, found.until, str(found)) == (first, date(2026, 3, 5), moment, told)
+
+
+def test_the_days_of_a_week_are_looked_at_again_and_the_last_week_and_month() -> None:
+    first = {period: [str(each) for each in earlier(containing(period, date(2026, 3, 3), BERLIN))] for period in Period}
+    assert first[Period.DAILY][0] == "Tue 24 Feb 2026"
+    assert first[Period.DAILY][-1] == "Mon 2 Mar 2026"
+    assert len(first[Period.DAILY]) == 7
+    assert (first[Period.WEEKLY], first[Period.MONTHLY]) == (["week 9 of 2026"], ["February 2026"])
