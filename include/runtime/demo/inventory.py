@@ -14,7 +14,6 @@ from rich.table import Column, Table
 from sqlalchemy import text
 
 from include.intake.sender import parcel
-from include.runtime import health, local
 from include.runtime.demo.stage import Stage, mailing
 from include.samples import stock as samples
 from include.stock import check, valuation
@@ -31,7 +30,7 @@ TRIGGERED: tuple[tuple[str, dict[str, Any]], ...] = (
 
 def show_inventory(stage: Stage) -> tuple[list[str], bool]:
     """Play the sample warehouse; return all receipts, and whether all settled in time."""
-    settled = _run(stage, "stock_items", {"rows": samples.ITEMS})
+    settled = stage.run("stock_items", {"rows": samples.ITEMS})
     name, receipts = mailing(), list[str]()
     for what, requests in (
         ("Goods that come in", samples.opening_stock),
@@ -41,7 +40,7 @@ def show_inventory(stage: Stage) -> tuple[list[str], bool]:
             receipts += stage.send(source, [parcel(one.payload, one.payload["id"]) for one in each])
         settled &= stage.follow(what, receipts)
     for dag_id, params in TRIGGERED:
-        settled &= _run(stage, dag_id, params)
+        settled &= stage.run(dag_id, params)
     settled &= stage.wait("not everything in the warehouse has settled", lambda: _settled(stage))
     return receipts, settled
 
@@ -115,21 +114,6 @@ def _print_stock(stage: Stage) -> bool:
     )
     stage.console.print(f"  {verdict}\n  The page of stock exceptions is under {stage.home.url}/stock-exceptions/.\n")
     return balanced
-
-
-def _run(stage: Stage, dag_id: str, params: dict[str, Any]) -> bool:
-    """Trigger a DAG as the UI does, and wait for its run."""
-    with health.client(stage.home, local.admin_password(stage.home)) as api:
-        runs = f"/api/v2/dags/{dag_id}/dagRuns"
-        answer = api.post(runs, json={"logical_date": None, "conf": params}).raise_for_status()
-        run = f"{runs}/{answer.json()['dag_run_id']}"
-        ended = stage.wait(
-            f"the run of {dag_id} has not ended",
-            lambda: api.get(run).raise_for_status().json()["state"] in ("success", "failed"),
-        )
-        state = api.get(run).raise_for_status().json()["state"]
-    stage.say(f"{dag_id}: {state}")
-    return ended and state == "success"
 
 
 def _settled(stage: Stage) -> bool:

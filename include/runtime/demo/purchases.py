@@ -6,6 +6,7 @@ People answer here as `include.runtime.desk` answers: signed in as themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -49,6 +50,7 @@ def show_purchases(stage: Stage) -> tuple[list[str], bool]:
     _decide(stage, requests, receipts)
     decided = [receipts[each.name] for each in requests if each.ends in ANSWERS]
     settled &= stage.wait("not every decision has had its consequence", lambda: _moved_on(stage, decided))
+    settled &= _name_a_deputy(stage)
     deliveries = _send_papers(stage, papers.deliveries, receipts, name)
     settled &= stage.follow("Deliveries of goods", deliveries)
     invoices = _send_papers(stage, papers.invoices, receipts, name)
@@ -115,6 +117,14 @@ def _decide(stage: Stage, requests: Sequence[Purchase], receipts: dict[str, str]
                 asked["person"], DECISIONS, asked["run_id"], answer, stage=asked["number"], comment=comment
             )
             stage.say(f"{asked['person']} answers {answer} to “{request.name}” over Airflow's API: {said.status_code}")
+
+
+def _name_a_deputy(stage: Stage) -> bool:
+    """Let somebody say who decides for them while they are away, next week, so that it changes nothing today."""
+    today = datetime.now(UTC).date()
+    first, last = (f"{today + timedelta(days=days)}" for days in (7, 11))
+    away = {"deputy": "frank.weber", "starts": first, "ends": last, "reason": "on leave"}
+    return stage.run("approval_delegate", away, "tom.berger")
 
 
 def _asked(stage: Stage, receipt: str) -> dict[str, Any] | None:

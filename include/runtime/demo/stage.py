@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
@@ -18,7 +19,8 @@ from sqlalchemy import Engine
 from include.intake.sender import Answer, Parcel, Sender
 from include.intake.sources import load
 from include.runtime.demo import books
-from include.runtime.environment import Home, RuntimeProblem
+from include.runtime.desk import Desk
+from include.runtime.environment import USER, Home, RuntimeProblem
 
 Advance = Callable[[int, str], None]
 
@@ -81,6 +83,21 @@ class Stage:
                     )
                     return False
                 time.sleep(0.2)
+
+    def run(self, dag_id: str, params: dict[str, Any], account: str = USER) -> bool:
+        """Trigger a DAG as that account does in the UI, and return whether its run succeeded in time."""
+        with Desk(self.home) as desk:
+            api = desk.client(account)
+            runs = f"/api/v2/dags/{dag_id}/dagRuns"
+            answer = api.post(runs, json={"logical_date": None, "conf": params}).raise_for_status()
+            run = f"{runs}/{answer.json()['dag_run_id']}"
+            ended = self.wait(
+                f"the run of {dag_id} has not ended",
+                lambda: api.get(run).raise_for_status().json()["state"] in ("success", "failed"),
+            )
+            state = api.get(run).raise_for_status().json()["state"]
+        self.say(f"{dag_id}: {state}")
+        return ended and bool(state == "success")
 
     def wait(self, what: str, check: Callable[[], bool]) -> bool:
         """Wait until `check` is true, and return whether it became so in time."""
