@@ -20,6 +20,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Viewport
 from tests.standins.airflow import TOKEN
 from waybill.pages.airflow_api import COOKIE
 
+PACKAGES = ("chromium", "fonts-liberation")
+"""Without the fonts, pages have others than on most machines."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run"]  # fmt: skip
@@ -36,7 +38,7 @@ def find_chromium(own: str) -> str:
     if found := _installed(own):
         return found
     tried = []
-    apt = [["apt-get", "update", "-q"], ["apt-get", "install", "-qy", "--no-install-recommends", "chromium"]]
+    apt = [["apt-get", "update", "-q"], ["apt-get", "install", "-qy", "--no-install-recommends", *PACKAGES]]
     for commands in (apt if os.geteuid() == 0 and shutil.which("apt-get") else [], [_BY_PLAYWRIGHT]):
         for command in commands:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
