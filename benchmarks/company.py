@@ -84,15 +84,18 @@ _EFFECTS = """
         union all select 'mail', 'send_mail', 'send_mail' where c.workflow = 'lead_to_client'
     ) as planned
     where c.id between :first and :last"""
+# Stock requests have more than a year: those that are open will be late soon, and all other open cases are late.
 _LEVELS = """
     insert into service_levels (case_id, workflow, step, visit, started_at, warn_at, due_at, escalate_at, ended_at,
                                 stopped, missed_at, met_at, on_case)
-    select c.id, c.workflow, step, 1, c.created_at, c.created_at + interval '1 hour', c.created_at + interval '2 hours',
-           c.created_at + interval '4 hours', c.closed_at, '0',
-           case when c.closed_at is null and c.created_at < now() - interval '2 hours'
-                then c.created_at + interval '2 hours' end,
+    select c.id, c.workflow, step, 1, c.created_at, c.created_at + interval '1 hour', c.created_at + allowed,
+           c.created_at + allowed + interval '2 hours', c.closed_at, '0',
+           case when c.closed_at is null and c.created_at + allowed < now() then c.created_at + allowed end,
            c.closed_at, step is null
-    from cases c, unnest(array[null, c.stage]) as step where c.id between :first and :last"""
+    from cases c, unnest(array[null, c.stage]) as step, lateral (
+        select case when c.workflow = 'stock_request' then interval '400 days' else interval '2 hours' end as allowed
+    ) as promised
+    where c.id between :first and :last"""
 _LEADS = """
     with new as (
         select c.*, md5('contact' || c.id % :people)::uuid as contact, c.id % 5000 as firm,

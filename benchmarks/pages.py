@@ -65,6 +65,8 @@ def requests(engine: Engine) -> dict[str, Request]:
         "board": "/board",
         "cases": "/cases",
         "cases, quarantined leads": "/cases?workflow=lead_to_client&state=quarantined",
+        "cases, late": "/cases?state=late",
+        "cases, late soon": "/cases?state=late_soon",
         "cases at a step": "/cases?step=approve",
         "cases of an owner": f"/cases?owner={company.PERSON}",
         "a case": f"/cases/{closed}",

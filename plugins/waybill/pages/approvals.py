@@ -48,11 +48,12 @@ router = APIRouter(prefix="/approvals")
 
 @router.get("")
 def waiting(
-    visitor: Looking, show: List = "mine", since: datetime | None = None, after: int | None = None,
+    visitor: Looking, show: List | None = None, since: datetime | None = None, after: int | None = None,
     said: str | None = None,
 ) -> HTMLResponse:  # fmt: skip
-    """Show what waits for a decision."""
+    """Show what waits for a decision: at first what is the visitor's, or everything for who is never asked."""
     person = _person(visitor)
+    show = show or ("mine" if person else "all")
     key = (since, after) if since is not None and after is not None else None
     with engine().connect() as connection:
         found, further = approval_rounds.waiting(connection, show, person, key)

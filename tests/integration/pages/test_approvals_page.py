@@ -65,6 +65,14 @@ class TestLists:
         assert "Maria Keller" in seen
         assert "Nothing waits for you" in log_in("user", "petra.lang").text("/approvals")
 
+    def test_who_is_nobody_that_is_asked_begins_with_all(self, engine: Engine, log_in: Any) -> None:
+        waits = asked(engine, "maria.keller")
+        vera = log_in("viewer", "vera")
+        seen = vera.text("/approvals")
+        assert f"Request {waits.case_id}" in seen
+        assert '<a href="/waybill/approvals?show=all" aria-current="page">' in seen
+        assert "no one person's" in vera.text("/approvals", show="mine").replace("&#39;", "'")
+
     def test_all_are_everybody_s_and_late_those_past_their_due_time(self, engine: Engine, log_in: Any) -> None:
         late = opened(engine, "maria.keller", now=datetime.now(UTC) - timedelta(days=7))
         asked(engine, "tom.berger")

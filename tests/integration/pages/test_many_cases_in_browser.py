@@ -20,6 +20,8 @@ LEAD, REQUEST, PURCHASE = CASES - 9, CASES - 4, CASES - 2
 LISTS = {
     "/cases": "Older ones",
     "/cases?state=quarantined": "Older ones",
+    "/cases?state=late": "Older ones",
+    "/cases?state=late_soon": "Older ones",
     "/quarantine/lead_to_client/email.invalid": "The next 50",
     "/quarantine/duplicates": "The next 50",
     "/effects?state=dead": "Older",
