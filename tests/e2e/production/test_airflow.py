@@ -6,7 +6,8 @@ import pytest
 
 from include.contracts.registry import contract
 from include.monitoring.alerts.messages import Kind
-from tests.support.production import SILENT_AFTER, Production
+from include.runtime.health import health, is_healthy
+from tests.support.production import SILENT_AFTER, Production, Told
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -18,6 +19,10 @@ def import_errors(world: Production) -> int:
 def known(world: Production, dag_id: str) -> bool:
     found = world.waybill.api.get("/api/v2/dags", params={"dag_id_pattern": dag_id, "exclude_stale": True}).json()
     return any(dag["dag_id"] == dag_id for dag in found["dags"])
+
+
+def health_of(world: Production, part: str) -> str:
+    return str(world.waybill.api.get("/api/v2/monitor/health").json()[part]["status"])
 
 
 def test_a_dag_file_that_is_broken_is_told_with_its_line_until_it_is_mended(world: Production) -> None:
@@ -69,8 +74,7 @@ def test_a_scheduler_that_is_stopped_is_told_by_the_watchdog_and_a_canary_follow
     world.look()
     world.part("scheduler", "stop")
     try:
-        health = "/api/v2/monitor/health"
-        world.waybill.wait_until(lambda: world.waybill.api.get(health).json()["scheduler"]["status"] == "unhealthy", 60)
+        world.waybill.wait_until(lambda: health_of(world, "scheduler") == "unhealthy", 60)
         world.change("update life_signs set at = at - interval '5 minutes' where part in ('look', 'scheduler')")
         world.waybill.wait_until(lambda: world.posted("The scheduler is silent"), SILENT_AFTER + 30)
         told = world.read("The scheduler is silent")
@@ -88,19 +92,44 @@ def test_a_scheduler_that_is_stopped_is_told_by_the_watchdog_and_a_canary_follow
     assert world.read(canary).touches == "Nobody."
 
 
-def test_a_triggerer_that_is_stopped_is_told_by_the_look(world: Production) -> None:
+@pytest.mark.parametrize(
+    ("part", "headline", "touches", "program"),
+    [
+        ("triggerer", "The triggerer is silent", "New cases are not noticed", "triggerer"),
+        ("dag_processor", "The DAG processor is silent", "Changed DAG files are not read", "dag-processor"),
+    ],
+)
+def test_a_part_that_is_stopped_is_told(
+    world: Production, part: str, headline: str, touches: str, program: str
+) -> None:
     """A part is silent after two minutes, which are moved."""
-    health = "/api/v2/monitor/health"
-    world.part("triggerer", "stop")
+    world.part(program, "stop")
     try:
-        world.waybill.wait_until(lambda: world.waybill.api.get(health).json()["triggerer"]["status"] == "unhealthy", 60)
-        world.change("update life_signs set at = at - interval '3 minutes' where part = 'triggerer'")
+        world.waybill.wait_until(lambda: health_of(world, part) == "unhealthy", 60)
+        world.change("update life_signs set at = at - interval '3 minutes' where part = :part", part=part)
         world.look()
-        told = world.read("The triggerer is silent")
-        assert told.touches.startswith("New cases are not noticed")
-        assert "restart triggerer" in told.do
+        told = world.read(headline)
+        assert told.touches.startswith(touches)
+        assert f"restart {program}" in told.do
     finally:
-        world.part("triggerer", "start")
-    world.waybill.wait_until(lambda: world.waybill.api.get(health).json()["triggerer"]["status"] == "healthy", 60)
+        world.part(program, "start")
+    world.waybill.wait_until(lambda: health_of(world, part) == "healthy", 60)
     assert world.recovered(told.headline).heals == "It is over: it is back."
     world.waybill.wait_until(lambda: not world.open_alerts(Kind.AIRFLOW_SILENT) or world.look(), 60)
+
+
+def test_an_api_server_that_is_stopped_is_told_by_the_watchdog_alone(world: Production) -> None:
+    """Without it no task can start. It is silent after two minutes, which are moved."""
+    world.look()
+    world.part("api-server", "stop")
+    try:
+        world.change("update life_signs set at = at - interval '3 minutes' where part = 'api_server'")
+        (message,) = world.waybill.wait_until(lambda: world.posted("The API server is silent"), 150)
+        told = Told.of(message.text)
+        assert told.touches.startswith("Nobody can open the UI")
+        assert "restart api-server" in told.do
+    finally:
+        world.part("api-server", "start")
+    world.waybill.wait_until(lambda: is_healthy(health(world.waybill.home)), 90)
+    world.follow(told)
+    assert world.recovered(told.headline).heals == "It is over: it is back."
