@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from include.data.database import authored
 from include.data.matching import directory
+from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.systems import Mode
 from include.privacy.erase import erase, plan
 from include.privacy.inventory import inventory
@@ -105,7 +106,11 @@ def run(engine: Engine, cases: int) -> Figures:
     with tempfile.TemporaryDirectory(prefix="waybill-bench-") as folder:
         os.environ["WAYBILL_EXPORT_FOLDER"] = folder
         took = [
-            _measure(engine, "export", lambda connection: f"{export_to_file(connection, person).rows} rows"),
+            _measure(
+                engine,
+                "export",
+                lambda connection: f"{export_to_file(connection, person, BuiltinCrm(engine)).rows} rows",
+            ),
             _measure(engine, "dry run", lambda connection: f"{plan(connection, person).values} values"),
             _measure(engine, "erasure", lambda connection: _erase(connection, person)),
         ]

@@ -13,6 +13,8 @@ import orjson
 from sqlalchemy import Connection
 
 from include.data.exports import export_folder
+from include.integrations.http import SystemTrouble
+from include.integrations.systems import CrmProvider
 from include.privacy import rows
 from include.privacy.inventory import inventory
 from include.privacy.mentions import search
@@ -23,8 +25,11 @@ KEPT = timedelta(days=30)
 NAMELESS = "address"
 
 
-def export(connection: Connection, person: Person) -> dict[str, Any]:
-    """Return what each table holds of a person, with what it is and why some of it is kept when they are erased."""
+def export(connection: Connection, person: Person, crm: CrmProvider) -> dict[str, Any]:
+    """Return what each table holds of a person, with what it is and why some of it is kept when they are erased.
+
+    With what the CRM has of them now, and where else somebody must look by hand.
+    """
     holds = inventory().holds
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -41,8 +46,18 @@ def export(connection: Connection, person: Person) -> dict[str, Any]:
             }
             for name, found in rows.read(connection, person, search(connection, person)).items()
         },
+        "connected": {"crm": _in_crm(crm, person), "to_look_through_by_hand": dict(inventory().by_hand)},
         "outside_of_the_tables": dict(inventory().files),
     }
+
+
+def _in_crm(crm: CrmProvider, person: Person) -> dict[str, Any]:
+    """Their contacts and deals by Waybill's keys; or why it could not be asked."""
+    keys = {"contact": person.values["contact_keys"], "deal": person.values["deal_keys"]}
+    try:
+        return {kind: dict(crm.read(kind, known)) for kind, known in keys.items() if known}
+    except SystemTrouble as trouble:
+        return {"not_asked": f"The CRM could not be asked; look there by hand, or export again later. {trouble}"}
 
 
 def as_json(document: dict[str, Any]) -> bytes:

@@ -79,6 +79,7 @@ class Inventory(_Part):
     holds: dict[str, Table]
     without: list[Without]
     files: dict[str, str]
+    by_hand: dict[str, str]
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from include.cases import store
+from include.integrations.systems import CrmProvider
 from include.privacy.export import export, write
 from include.privacy.person import Person, Unknown
 
@@ -21,22 +22,22 @@ class Written:
     rows: int
 
 
-def give_out(connection: Connection, person: Person) -> dict[str, Any]:
+def give_out(connection: Connection, person: Person, crm: CrmProvider) -> dict[str, Any]:
     """Return a person's export, and record in each of their cases that somebody got it; in an authored transaction.
 
     :raises Unknown: when nothing is known of them.
     """
-    document = export(connection, person)
+    document = export(connection, person, crm)
     if not document["held"]:
         raise Unknown("nothing is known of this person")
     store.record(connection, "exported", person.cases)
     return document
 
 
-def export_to_file(connection: Connection, person: Person) -> Written:
+def export_to_file(connection: Connection, person: Person, crm: CrmProvider) -> Written:
     """Write a person's export to a private file; in an authored transaction.
 
     :raises Unknown: when nothing is known of them.
     """
-    document = give_out(connection, person)
+    document = give_out(connection, person, crm)
     return Written(write(person, document), sum(len(table["rows"]) for table in document["held"].values()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from include.data.database import authored, engine
 from include.environment import current
-from include.integrations.systems import Mode
+from include.integrations.systems import CrmProvider, Mode
 from include.privacy import retention
 from include.privacy.erase import Plan, Refused, erase, plan, tell_systems
 from include.privacy.export import delete_files
@@ -49,7 +49,8 @@ class PersonDataOperator(BaseOperator):
                     gone = {*(runs or ()), *planned.runs} if erasing else ()
                     return {**self._show(planned, erasing=erasing), "runs": self._tell(runs, sorted(gone))}
                 if wanted["action"] == "export":
-                    written = export_to_file(connection, person)
+                    with closing_provider("crm") as crm:
+                        written = export_to_file(connection, person, cast("CrmProvider", crm))
                     self.log.info("the export is in %s", written.path)
                     return {"file": written.path.name, "rows": written.rows}
                 done = erase(

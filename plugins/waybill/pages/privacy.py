@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from include.data.database import authored, engine
 from include.environment import current
-from include.integrations.systems import Mode
+from include.integrations.systems import CrmProvider, Mode
 from include.privacy import rows
 from include.privacy.erase import Refused, erase, notes
 from include.privacy.export import as_json, delete_files, file_name
@@ -20,6 +20,7 @@ from include.privacy.requests import give_out
 from waybill.pages.airflow_api import runs_naming
 from waybill.pages.rendering import HEADERS, page, redirect
 from waybill.pages.visitor import Acting, Looking
+from waybill.systems import UnknownSystem, closing_provider
 from waybill.typed import told
 
 LONGEST_REASON = 200  # characters
@@ -42,9 +43,15 @@ def show(case: int, visitor: Looking, said: str | None = None) -> HTMLResponse:
 @router.post("/person/export")
 def export(case: Annotated[int, Form()], visitor: Acting) -> Response:
     """Give out everything that is known, and record that somebody got it."""
-    with authored(engine(), actor=visitor.actor, step="handle_request") as connection:
-        person = _person(connection, case)
-        document = as_json(give_out(connection, person))
+    try:
+        with (
+            closing_provider("crm") as crm,
+            authored(engine(), actor=visitor.actor, step="handle_request") as connection,
+        ):
+            person = _person(connection, case)
+            document = as_json(give_out(connection, person, cast("CrmProvider", crm)))
+    except UnknownSystem as error:
+        return redirect(f"person?case={case}", f"Nothing was exported: {error}.")
     named = {"Content-Disposition": f'attachment; filename="{file_name(person)}"'}
     return Response(document, media_type="application/json", headers={**HEADERS, **named})
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, event, text
 
 from include.cases import store
 from include.data.database import authored
+from include.integrations.builtin.crm import BuiltinCrm
 from include.integrations.systems import Mode
 from include.privacy import mentions
 from include.privacy.erase import Erased, Refused, erase
@@ -133,7 +134,7 @@ def test_reasons_that_people_wrote_about_other_cases_are_looked_through(engine: 
         forget(engine)
     store.discard(engine, [other], reason=f"it is {ADDRESS}, said Ben", actor=ACTOR)
     with engine.connect() as connection:
-        held = export(connection, by_email(connection, ADDRESS))["held"]
+        held = export(connection, by_email(connection, ADDRESS), BuiltinCrm(engine))["held"]
     assert held["cases"]["rows"] == [{"mentioned_in": str(other), "found": ["reasons", "outcome"]}]
     assert [row["found"] for row in held["events"]["rows"]] == [["detail"]]
     forget(engine)
@@ -149,5 +150,5 @@ def test_in_an_export_rows_about_others_are_named_without_their_addresses(engine
         message=json.dumps({"text": f"Ask {ADDRESS}"}),
     )
     with engine.connect() as connection:
-        [named] = export(connection, by_email(connection, ADDRESS))["held"]["mailbox"]["rows"]
+        [named] = export(connection, by_email(connection, ADDRESS), BuiltinCrm(engine))["held"]["mailbox"]["rows"]
     assert named == {"mentioned_in": "lead_to_client/7/send_mail/[...]", "found": ["message"]}
