@@ -69,7 +69,7 @@ class TestLists:
         waits = asked(engine, "maria.keller")
         vera = log_in("viewer", "vera")
         seen = vera.text("/approvals")
-        assert f"Request {waits.case_id}" in seen
+        assert f'href="/waybill/approvals/{waits.id}"' in seen
         assert '<a href="/waybill/approvals?show=all" aria-current="page">' in seen
         assert "no one person's" in vera.text("/approvals", show="mine").replace("&#39;", "'")
 
