@@ -16,20 +16,35 @@ from include.data.database import connect, migrate
 from tests.support.folders import temporary_folder
 
 E2E = "tests/e2e/"
-SHARED = (f"{E2E}running/", f"{E2E}faults/", f"{E2E}production/", "tests/integration/integrations/test_tryton")
+SHARED = (f"{E2E}running/", f"{E2E}production/", f"{E2E}faults/", "tests/integration/integrations/test_tryton")
 """Files that share a running Waybill, or a Tryton; those that take longest first."""
-APART = 20
-"""Files of other tests between two that run a whole Airflow."""
+CORES = os.cpu_count() or 1
 # Durability is not what most tests look at, and `fsync` is most of what a database costs them.
 SERVER_SETTINGS = "\nmax_connections = 200\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 _numbers = itertools.count()
 
 
 class TogetherInAFile(LoadFileScheduling):  # type: ignore[misc]
-    """Gives a worker a whole file, and one worker all files that share something."""
+    """Gives a worker a whole file, and one worker all files that share something.
+
+    Files that run a whole Airflow come first, or one worker would still be at them when the others have nothing left;
+    but no more of them at once than there are cores.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return _part(nodeid)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        at_work = sum(
+            any(_is_whole(part) and not all(tests.values()) for part, tests in parts.items())
+            for parts in self.assigned_work.values()
+        )
+        wanted = at_work < CORES
+        for part in self.workqueue:
+            if _is_whole(part) == wanted:
+                self.workqueue.move_to_end(part, last=False)
+                break
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherInAFile:
@@ -39,22 +54,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherInAF
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Let one worker more than there are cores share the tests: whoever tests a whole Airflow mostly waits for it."""
-    return (os.cpu_count() or 1) + 1
+    return CORES + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the files that run a whole Airflow over the others, so that not all workers wait at the same time.
-
-    The longest come first, or one worker would still be at them when the others have nothing left.
-    """
+    """Put what takes longest first, and what shares something together."""
     parts: dict[str, list[pytest.Item]] = {}
     for item in items:
         parts.setdefault(_part(item.nodeid), []).append(item)
-    long = [part for part in dict.fromkeys((*SHARED, *parts)) if part in parts and part.startswith(E2E)]
-    order = [part for part in parts if part not in long]
-    for place, part in enumerate(long):
-        order.insert(max(place, (place - 1) * (APART + 1)), part)
-    items[:] = [item for part in order for item in parts[part]]
+    first = [part for part in dict.fromkeys((*SHARED, *parts)) if part in parts and (part in SHARED or _is_whole(part))]
+    items[:] = [item for part in dict.fromkeys((*first, *parts)) for item in parts[part]]
+
+
+def _is_whole(part: str) -> bool:
+    """Whether the tests of a part run a whole Airflow."""
+    return part.startswith(E2E)
 
 
 def _part(nodeid: str) -> str:

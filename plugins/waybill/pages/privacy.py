@@ -51,7 +51,7 @@ def export(case: Annotated[int, Form()], visitor: Acting) -> Response:
             person = _person(connection, case)
             document = as_json(give_out(connection, person, cast("CrmProvider", crm)))
     except UnknownSystem as error:
-        return redirect(f"person?case={case}", f"Nothing was exported: {error}.")
+        return redirect(f"person?case={case}", f"Nothing was exported: {error}.", refused=True)
     named = {"Content-Disposition": f'attachment; filename="{file_name(person)}"'}
     return Response(document, media_type="application/json", headers={**HEADERS, **named})
 

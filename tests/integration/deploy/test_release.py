@@ -6,6 +6,7 @@ Run without a container: the same script, the same settings, a real API server w
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -59,7 +60,7 @@ def deployment(server_url: URL) -> Iterator[Deployment]:
     with admin.connect() as connection:
         for name in ("deployed_waybill", "deployed_airflow"):
             connection.execute(text(f"create database {name}"))
-    folder, port = temporary_folder("waybill-release-"), free_port()
+    folder, port = temporary_folder("waybill-deployed-"), free_port()
     airflow = server_url.set(database="deployed_airflow", drivername="postgresql+psycopg2")
     compose = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
     environment = {
@@ -99,6 +100,7 @@ def deployment(server_url: URL) -> Iterator[Deployment]:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, 9)
         server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
         with admin.connect() as connection:
             for name in ("deployed_waybill", "deployed_airflow"):
                 connection.execute(text(f"drop database {name} with (force)"))
