@@ -145,7 +145,9 @@ def test_clearing_every_task_of_a_finished_run_changes_nothing(waybill: Waybill,
     runs = waybill.rows(
         f"select distinct run_id from events where kind = 'advanced' and case_id in {OURS}", since=since
     )
-    cases = waybill.rows("select * from cases order by id")
+    # all but the due time, which the look writes when it comes by
+    everything = "select to_jsonb(c) - 'due_at' as held from cases c order by id"
+    cases = waybill.rows(everything)
     effects = waybill.rows("select * from effects where system <> 'chat' order by id")
     for run in runs:
         path = f"/api/v2/dags/lead_to_client/dagRuns/{run['run_id']}"
@@ -153,7 +155,7 @@ def test_clearing_every_task_of_a_finished_run_changes_nothing(waybill: Waybill,
         answer = waybill.api.post(f"{path}/clear", json={"dry_run": False})
         assert answer.status_code == 200, answer.text
         waybill.wait_until(lambda path=path: waybill.api.get(path).json()["state"] == "success")
-    assert waybill.rows("select * from cases order by id") == cases
+    assert waybill.rows(everything) == cases
     assert waybill.rows("select * from effects where system <> 'chat' order by id") == effects
 
 
