@@ -52,14 +52,14 @@ def new(home: Home) -> None:
 def run(home: Home) -> Iterator[Run]:
     """Run a command of the runtime on the home, and stop everything at the end."""
 
-    def command(*words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    def command(*words: str, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("WAYBILL_", "AIRFLOW"))}
         values = {**clean, "WAYBILL_HOME": str(home.path), "WAYBILL_PORT": str(home.port)}
         done = subprocess.run(
             [sys.executable, "-m", "include.runtime", *words],
             env=values, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=400,
         )  # fmt: skip
-        assert done.returncode == expect, done.stdout + done.stderr
+        assert expect in (None, done.returncode), done.stdout + done.stderr
         return done
 
     yield command
@@ -188,7 +188,8 @@ def test_the_demo_ends_with_balanced_books_and_everything_heals_and_stops(run: R
         120,
     )
     run("up")
-    run("status")
+    # On a busy machine the new triggerer may give its first sign after the last one of the old has grown too old.
+    eventually(lambda: run("status", expect=None).returncode == 0, 120)
     run("down")
     assert health.health(home) == {}
     assert leftovers(home) == []
