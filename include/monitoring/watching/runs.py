@@ -74,6 +74,8 @@ def keep_up(
             ended, until = _ended(api, since, now - SETTLED_AFTER)
     except httpx.TransportError:
         return 0
+    if not ended and last is None:
+        return 0  # nothing has ever run: each look asks, until something has
     with alerts.engine.begin() as connection:
         turns.take(connection, "runs")
         if _last(connection) != last:

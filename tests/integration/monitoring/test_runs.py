@@ -113,6 +113,12 @@ def test_each_run_counts_once_and_looks_are_minutes_apart(engine: Engine, airflo
     assert sum(row["runs"] for row in counted(engine)) == 2
 
 
+def test_the_first_runs_of_all_are_counted_as_soon_as_they_have_ended(engine: Engine, airflow: Airflow) -> None:
+    assert keep_up(engine, airflow.account) == 0
+    airflow.ended = [run("a", 1)]
+    assert keep_up(engine, airflow.account) == 1, "though the look before was a moment ago"
+
+
 def test_more_than_one_look_takes_are_counted_by_the_next(
     engine: Engine, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
