@@ -182,26 +182,18 @@ def _unreadable(error: ImportTrouble) -> Trouble:
 def _missed(known: Collection[str], overdue: Collection[Overdue]) -> list[Trouble]:
     """Runs that were not made in time, and DAGs of the contracts that Airflow does not know at all."""
     unknown = {dag for declared in contracts().values() for dag in declared.dags} - set(known)
-    late = [
-        Trouble(
-            Kind.SCHEDULE_MISSED,
-            workflow_of(dag.dag_id),
-            f"{dag.dag_id} {dag.due.isoformat()}",
-            cause=dag.dag_id,
-            dag_id=dag.dag_id,
-            facts={"dag_id": dag.dag_id, "due": dag.due.isoformat(), "why": "late"},
-        )
-        for dag in overdue
-    ]
-    return late + [
-        Trouble(
-            Kind.SCHEDULE_MISSED,
-            workflow_of(dag_id),
-            f"{dag_id} unknown {datetime.now(UTC):%Y-%m-%d}",
-            cause=dag_id,
-            facts={"why": "unknown"},
-        )
-        for dag_id in sorted(unknown)
+    return [
+        *(_not_run(dag, dag.due.isoformat(), why="late") for dag in overdue),
+        *(
+            Trouble(
+                Kind.SCHEDULE_MISSED,
+                workflow_of(dag_id),
+                f"{dag_id} unknown {datetime.now(UTC):%Y-%m-%d}",
+                cause=dag_id,
+                facts={"why": "unknown"},
+            )
+            for dag_id in sorted(unknown)
+        ),
     ]
 
 
@@ -213,14 +205,18 @@ def _paused(alerts: Alerts, paused: Collection[Overdue]) -> list[Trouble]:
         since = signs.still_so(connection, signs.PAUSED, [dag.dag_id for dag in paused])
     now = datetime.now(UTC)
     return [
-        Trouble(
-            Kind.SCHEDULE_MISSED,
-            workflow_of(dag.dag_id),
-            f"{dag.dag_id} paused {now:%Y-%m-%d}",
-            cause=dag.dag_id,
-            dag_id=dag.dag_id,
-            facts={"dag_id": dag.dag_id, "due": dag.due.isoformat(), "why": "paused"},
-        )
+        _not_run(dag, f"paused {now:%Y-%m-%d}", why="paused")
         for dag in paused
         if dag.due < now and now - since[dag.dag_id] > PAUSED_AFTER
     ]
+
+
+def _not_run(dag: Overdue, occurrence: str, *, why: str) -> Trouble:
+    return Trouble(
+        Kind.SCHEDULE_MISSED,
+        workflow_of(dag.dag_id),
+        f"{dag.dag_id} {occurrence}",
+        cause=dag.dag_id,
+        dag_id=dag.dag_id,
+        facts={"dag_id": dag.dag_id, "due": dag.due.isoformat(), "why": why},
+    )
